@@ -1,0 +1,1 @@
+"""loyalty-gateway: five loyalty vendors' APIs, each exactly as its contract says, over one points ledger."""

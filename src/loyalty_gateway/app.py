@@ -1,0 +1,210 @@
+"""The composition root: configuration in, ASGI application out; the only place that knows every part."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from loyalty_gateway.adjustment import Merchant
+from loyalty_gateway.authentication import Authenticator, Credential
+from loyalty_gateway.body import parse_json
+from loyalty_gateway.config import Config, MerchantConfig, VendorConfig
+from loyalty_gateway.endpoint import Endpoint
+from loyalty_gateway.journal import Journal
+from loyalty_gateway.ledger import Ledger
+from loyalty_gateway.ledger.sqlite import SqliteLedger
+from loyalty_gateway.metrics import Metrics
+from loyalty_gateway.own_paths import OwnPaths
+from loyalty_gateway.problem import ConfigurationError
+from loyalty_gateway.rate_limit import RateLimits
+from loyalty_gateway.routing import Paths
+from loyalty_gateway.spec import Contract, load_document, specs_folder
+from loyalty_gateway.vendor import Vendor
+
+_SQLITE = "sqlite:///"
+
+
+def create_app(
+    config: Config,
+    vendors: Mapping[str, Vendor],
+    *,
+    specs: Path | None = None,
+    journal: Journal | None = None,
+    ledger: Ledger | None = None,
+) -> Starlette:
+    """The gateway as an ASGI application; its ledger opens and closes with the application's lifespan.
+
+    Args:
+        config: the checked configuration.
+        vendors: the vendors by name; those that the configuration names are served.
+        specs: the folder of the specs, by default the one shipped.
+        journal: where request lines go, by default to standard output.
+        ledger: a ledger to use instead of the configured one.
+
+    Raises:
+        ConfigurationError: a spec, overlay, credential or path alias is wrong.
+    """
+    journal = journal or Journal()
+    metrics = Metrics()
+    ledger = ledger or open_ledger(config, metrics)
+    merchants = {name: _merchant(name, chosen) for name, chosen in config.merchants.items()}
+    served = {
+        name: _Served(
+            endpoint=_endpoint(
+                vendors[name],
+                chosen,
+                config=config,
+                merchants=merchants,
+                specs=specs,
+                ledger=ledger,
+                metrics=metrics,
+                journal=journal,
+            ),
+            hosts=chosen.hosts,
+            cors_origins=chosen.cors_origins,
+        )
+        for name, chosen in config.vendors.items()
+    }
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        await ledger.open()
+        try:
+            for name, chosen in config.merchants.items():
+                for customer in chosen.customers:
+                    await ledger.enrol(merchants[name], customer.customer_references())
+            yield
+        finally:
+            await ledger.close()
+            journal.flush()
+
+    app = Starlette(lifespan=lifespan)
+    # Starlette keeps lifespan and state; requests go straight to the vendors, past its router and middleware.
+    app.build_middleware_stack = lambda: _Mounts(app.router, OwnPaths(ledger, metrics), served)  # type: ignore[method-assign]
+    return app
+
+
+def open_ledger(config: Config, metrics: Metrics | None = None) -> Ledger:
+    """The configured ledger, not yet opened; raises ConfigurationError for an unknown kind."""
+    if not config.ledger.startswith(_SQLITE) or config.ledger == _SQLITE:
+        raise ConfigurationError("ledger", f"must be {_SQLITE}FILE, not {config.ledger.partition(':')[0]}:…")
+    return SqliteLedger(
+        config.ledger.removeprefix(_SQLITE),
+        keep_keys_seconds=config.idempotency.keep_hours * 3_600,
+        everyone_at_most=config.everyone_at_most,
+        gauges=metrics,
+    )
+
+
+class _Served:
+    """A vendor with where it is found; ``app`` expects the raw path below the mount in the scope."""
+
+    def __init__(self, endpoint: Endpoint, hosts: tuple[str, ...], cors_origins: tuple[str, ...]) -> None:
+        async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+            await endpoint.handle(scope, receive, send, scope["gateway.path"])
+
+        self.hosts = hosts
+        self.app: ASGIApp = handle
+        if cors_origins:
+            self.app = CORSMiddleware(
+                handle, allow_origins=cors_origins, allow_methods=("*",), allow_headers=("*",)
+            )
+
+
+class _Mounts:
+    """Sends each request to its vendor, by the real host or by the first segment of the path."""
+
+    def __init__(self, lifespan: ASGIApp, own: OwnPaths, served: Mapping[str, _Served]) -> None:
+        self._lifespan = lifespan
+        self._own = own
+        self._by_name = {name: vendor.app for name, vendor in served.items()}
+        self._by_host = {host.encode(): vendor.app for vendor in served.values() for host in vendor.hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._lifespan(scope, receive, send)
+            return
+        path = scope["raw_path"].partition(b"?")[0].decode("latin-1")
+        app = None if path.startswith("/-/") else self._by_host.get(_host(scope))
+        if app is None:
+            name, slash, rest = path.removeprefix("/").partition("/")
+            app = self._by_name.get(name)
+            if app is None:
+                await self._own.handle(scope, receive, send)
+                return
+            path = slash + rest
+        scope["gateway.path"] = path
+        await app(scope, receive, send)
+
+
+def _host(scope: Scope) -> bytes:
+    for name, value in scope["headers"]:
+        if name == b"host":
+            host: bytes = value.partition(b":")[0].lower()
+            return host
+    return b""
+
+
+def _endpoint(  # noqa: PLR0913 - composing is naming every part
+    vendor: Vendor,
+    chosen: VendorConfig,
+    *,
+    config: Config,
+    merchants: Mapping[str, Merchant],
+    specs: Path | None,
+    ledger: Ledger,
+    metrics: Metrics,
+    journal: Journal,
+) -> Endpoint:
+    where = f"vendors.{vendor.name}"
+    contract = load_contract(vendor, chosen.overlays, specs)
+    credentials = [
+        Credential(
+            where=f"{where}.credentials[{index}]",
+            fields=credential.fields,
+            merchant=merchants[credential.merchant],
+            scopes=frozenset(vendor.scopes if credential.scopes is None else credential.scopes),
+            networks=credential.networks,
+        )
+        for index, credential in enumerate(chosen.credentials)
+    ]
+    return Endpoint(
+        vendor=vendor,
+        options=chosen.options,
+        contract=contract,
+        paths=Paths(contract.operations.values(), chosen.path_aliases, where),
+        authenticator=Authenticator(vendor, credentials),
+        rate_limits=RateLimits(vendor, chosen.rate_limits) if config.server.rate_limits else None,
+        backend=ledger,
+        metrics=metrics,
+        log=journal,
+        largest_body=config.server.largest_body,
+    )
+
+
+def load_contract(vendor: Vendor, overlays: tuple[str, ...] = (), specs: Path | None = None) -> Contract:
+    """The vendor's compiled contract; raises ConfigurationError if spec and translator do not fit together."""
+    contract = Contract(load_document(vendor.name, specs or specs_folder(), overlays), parse_json)
+    described = set(contract.operations)
+    translated = {operation.id for operation in vendor.operations}
+    if described != translated:
+        differing = ", ".join(sorted(described ^ translated))
+        raise ConfigurationError(f"specs/{vendor.name}.yaml", f"spec and translator differ in: {differing}")
+    for operation in contract.operations.values():
+        for scheme in (scheme for needs in operation.requirements for scheme in needs.schemes):
+            if scheme.name not in vendor.credential_fields:
+                raise ConfigurationError(
+                    f"specs/{vendor.name}.yaml", f"the translator knows no field for the scheme {scheme.name}"
+                )
+    return contract
+
+
+def _merchant(name: str, chosen: MerchantConfig) -> Merchant:
+    return Merchant(
+        name=name,
+        enrols_unknown_customers=chosen.unknown_customers == "enrol",
+        tiers=chosen.tiers,
+    )

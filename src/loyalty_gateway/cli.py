@@ -1,0 +1,127 @@
+"""The commands of ``loyalty-gateway``."""
+
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+import uvicorn
+import uvloop
+from starlette.applications import Starlette
+
+from loyalty_gateway.app import create_app
+from loyalty_gateway.check import check_vendors, render_report
+from loyalty_gateway.config import Config, load_config
+from loyalty_gateway.problem import ConfigurationError
+from loyalty_gateway.vendor import discover
+
+commands = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+ConfigOption = Annotated[Path, typer.Option("--config", help="The configuration file.")]
+LedgerOption = Annotated[str | None, typer.Option("--ledger", help="The ledger's URL, instead of the file's.")]
+
+
+@commands.callback()
+def _main() -> None:
+    """Five loyalty vendors' APIs, each exactly as its contract says, over one points ledger."""
+
+
+@commands.command()
+def serve(
+    config: ConfigOption = Path("config.yaml"),
+    host: Annotated[str | None, typer.Option(help="Listen here, instead of the file's host.")] = None,
+    port: Annotated[int | None, typer.Option(help="Listen on this port; 0 takes a free one.")] = None,
+    ledger: LedgerOption = None,
+    no_rate_limits: Annotated[bool, typer.Option("--no-rate-limits", help="Count no rate limits.")] = False,  # noqa: FBT002
+) -> None:
+    """Serve the vendors of the configuration until interrupted."""
+    with _told_to_people():
+        vendors = discover()
+        chosen = _override(load_config(config, vendors), host, port, ledger, no_rate_limits=no_rate_limits)
+        uvloop.run(_serve(create_app(chosen, vendors), chosen))
+
+
+@commands.command()
+def check(
+    config: ConfigOption = Path("config.yaml"),
+) -> None:
+    """Check the configuration and the specs: operations, published defects, overlay actions."""
+    with _told_to_people():
+        vendors = discover()
+        chosen = load_config(config, vendors)
+        create_app(chosen, vendors)
+        overlays = {name: vendor.overlays for name, vendor in chosen.vendors.items()}
+        render_report(check_vendors(vendors, overlays), sys.stdout)
+
+
+def main() -> None:
+    """Runs the command line."""
+    commands()
+
+
+async def _serve(app: Starlette, config: Config) -> None:
+    async with app.router.lifespan_context(app):
+        await _Server(
+            uvicorn.Config(
+                app,
+                host=config.server.host,
+                port=config.server.port,
+                lifespan="off",
+                access_log=False,
+                log_level="warning",
+                server_header=False,
+                timeout_graceful_shutdown=10,
+            )
+        ).serve()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which says where it listens, and leaves signals to end it and not the process.
+
+    The ledger outlives the server: it closes after the last request, in the lifespan around it.
+    """
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.handle_exit)
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        for server in self.servers if self.started else ():
+            for listening in server.sockets:
+                host, port = listening.getsockname()[:2]
+                shown = f"[{host}]" if ":" in host else host
+                typer.echo(f"loyalty-gateway: serving on http://{shown}:{port}", err=True)
+
+
+def _override(
+    config: Config, host: str | None, port: int | None, ledger: str | None, *, no_rate_limits: bool
+) -> Config:
+    server = config.server
+    return msgspec.structs.replace(
+        config,
+        ledger=config.ledger if ledger is None else ledger,
+        server=msgspec.structs.replace(
+            server,
+            host=server.host if host is None else host,
+            port=server.port if port is None else port,
+            rate_limits=server.rate_limits and not no_rate_limits,
+        ),
+    )
+
+
+@contextlib.contextmanager
+def _told_to_people() -> Iterator[None]:
+    """A mistake in the configuration ends the command with one sentence and status 2, without a traceback."""
+    try:
+        yield
+    except ConfigurationError as error:
+        typer.echo(f"loyalty-gateway: {error}", err=True)
+        raise typer.Exit(2) from error

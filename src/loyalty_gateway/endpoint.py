@@ -1,0 +1,297 @@
+"""The path of one request, top to bottom: start reading here.
+
+route → authenticate → validate → parse → adjust → render → conform → respond. Whatever is refused on the way
+is a ``Problem`` and leaves through the vendor's own ``render_problem``.
+"""
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from time import perf_counter
+from typing import Any, Protocol
+from urllib.parse import parse_qsl
+
+import msgspec
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from loyalty_gateway import journal
+from loyalty_gateway.adjustment import Adjustment, Idempotency, Instruction, Receipt
+from loyalty_gateway.authentication import Authenticator, Caller, authorize
+from loyalty_gateway.body import media_type_of, parse_json, read_body
+from loyalty_gateway.metrics import Metrics
+from loyalty_gateway.problem import Code, Problem, Violation
+from loyalty_gateway.rate_limit import RateLimits
+from loyalty_gateway.routing import Paths
+from loyalty_gateway.spec import Contract, Defect, OperationContract
+from loyalty_gateway.vendor import Answer, Operation, Request, ValidRequest, Vendor
+
+_LONGEST_QUERY = 8_192
+_MOST_QUERY_FIELDS = 256
+
+
+class Backend(Protocol):
+    """Where an adjustment is carried out."""
+
+    async def adjust(self, instruction: Instruction) -> Receipt:
+        """See ``Ledger.adjust``."""
+
+
+class Exchange:
+    """What is known of one request while it is on its way; told to the journal and the metrics at its end."""
+
+    __slots__ = (
+        "budgets",
+        "caller",
+        "code",
+        "contract",
+        "defects",
+        "error",
+        "operation",
+        "replayed",
+        "request",
+    )
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.operation: Operation | None = None
+        self.contract: OperationContract | None = None
+        self.caller: Caller | None = None
+        self.budgets: Mapping[str, str] = {}
+        self.code: Code | None = None
+        self.replayed = False
+        self.error: Exception | None = None
+        self.defects: tuple[Defect, ...] = ()
+
+
+class Endpoint:
+    """One vendor's API: an ASGI application without a path prefix (the mount takes it off)."""
+
+    def __init__(  # noqa: PLR0913 - the parts of a request's path
+        self,
+        *,
+        vendor: Vendor,
+        options: msgspec.Struct,
+        contract: Contract,
+        paths: Paths,
+        authenticator: Authenticator,
+        rate_limits: RateLimits | None,
+        backend: Backend,
+        metrics: Metrics,
+        log: journal.Journal,
+        largest_body: int,
+    ) -> None:
+        self._vendor = vendor
+        self._options = options
+        self._contracts = contract.operations
+        self._operations = {operation.id: operation for operation in vendor.operations}
+        self._paths = paths
+        self._authenticator = authenticator
+        self._rate_limits = rate_limits
+        self._backend = backend
+        self._metrics = metrics
+        self._journal = log
+        self._largest_body = largest_body
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
+        """Answers one request; ``path`` is the raw path below the vendor's mount."""
+        started = perf_counter()
+        exchange = Exchange(self._received(scope))
+        try:
+            self._route(exchange, path, scope["query_string"])
+            caller = self._authenticate(exchange, scope)
+            request = await self._validate(exchange, receive)
+            adjustment = self._parse(exchange, request)
+            receipt = await self._adjust(exchange, caller, request, adjustment)
+            answer = self._render(exchange, receipt, request)
+        except Problem as problem:
+            answer = self._refuse(exchange, problem)
+        except ClientDisconnect:
+            return
+        except Exception as error:  # noqa: BLE001 - nothing may end the process or show its insides
+            exchange.error = error
+            answer = self._refuse(exchange, Problem(Code.UNFORESEEN))
+        self._conform(exchange, answer)
+        await _respond(send, answer, exchange, head=scope["method"] == "HEAD")
+        self._record(exchange, answer, perf_counter() - started)
+
+    def _received(self, scope: Scope) -> Request:
+        return Request(
+            vendor=self._vendor,
+            operation=None,
+            method=scope["method"],
+            path_values={},
+            query={},
+            headers={name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
+            options=self._options,
+        )
+
+    def _route(self, exchange: Exchange, path: str, query_string: bytes) -> None:
+        request = exchange.request
+        match = self._paths.match(request.method, path)
+        exchange.operation = self._operations[match.operation_id]
+        exchange.contract = self._contracts[match.operation_id]
+        exchange.request = Request(
+            vendor=request.vendor,
+            operation=exchange.operation,
+            method=request.method,
+            path_values=match.path_values,
+            query=_query(query_string) if query_string else {},
+            headers=request.headers,
+            options=request.options,
+        )
+
+    def _authenticate(self, exchange: Exchange, scope: Scope) -> Caller:
+        operation, contract = _routed(exchange)
+        limits = self._rate_limits
+        address = scope["client"][0] if scope.get("client") else ""
+        try:
+            caller = exchange.caller = self._authenticator.authenticate(exchange.request, contract, address)
+        except Problem:
+            if limits is not None:
+                exchange.budgets = self._vendor.render_budgets(limits.unspent(operation), None)
+            raise
+        if limits is not None and operation.rate_limits:
+            budgets, refusal = limits.spend(operation, caller)
+            exchange.budgets = self._vendor.render_budgets(budgets, refusal)
+            if refusal is not None:
+                raise refusal
+        authorize(caller, operation, contract)
+        return caller
+
+    async def _validate(self, exchange: Exchange, receive: Receive) -> ValidRequest:
+        _, contract = _routed(exchange)
+        request = exchange.request
+        raw_body = b""
+        if contract.media_types:
+            raw_body = await read_body(receive, request.headers, self._largest_body)
+        media_type, body = "", None
+        if raw_body:
+            media_type = media_type_of(request.headers.get("content-type", ""), contract.media_types)
+            body = parse_json(raw_body)
+        violations = contract.violations(request, media_type, raw_body, body)
+        if violations:
+            raise Problem(Code.INVALID, violations=violations)
+        return ValidRequest(
+            path_values=request.path_values,
+            query=request.query,
+            headers=request.headers,
+            options=request.options,
+            body=body,
+        )
+
+    def _parse(self, exchange: Exchange, request: ValidRequest) -> Adjustment:
+        operation, _ = _routed(exchange)
+        return operation.parse_request(request)
+
+    async def _adjust(
+        self, exchange: Exchange, caller: Caller, request: ValidRequest, adjustment: Adjustment
+    ) -> Receipt:
+        instruction = Instruction(
+            merchant=caller.merchant,
+            vendor=self._vendor.name,
+            adjustment=adjustment,
+            idempotency=_idempotency(exchange, request, adjustment),
+        )
+        receipt = await self._backend.adjust(instruction)
+        exchange.replayed = receipt.replayed
+        return receipt
+
+    def _render(self, exchange: Exchange, receipt: Receipt, request: ValidRequest) -> Answer:
+        operation, _ = _routed(exchange)
+        return operation.render_response(receipt, request)
+
+    def _refuse(self, exchange: Exchange, problem: Problem) -> Answer:
+        exchange.code = problem.code
+        return self._vendor.render_problem(problem, exchange.request)
+
+    def _conform(self, exchange: Exchange, answer: Answer) -> None:
+        """Points may have moved, so a defect of the answer is recorded, and the answer goes out all the same."""
+        if exchange.contract is None:
+            return
+        try:
+            exchange.defects = exchange.contract.defects(exchange.request, answer)
+        except Exception as error:  # noqa: BLE001 - a check that fails is a defect too
+            exchange.error = exchange.error or error
+            exchange.defects = (Defect(location="/", constraint="the check itself failed"),)
+
+    def _record(self, exchange: Exchange, answer: Answer, seconds: float) -> None:
+        operation = exchange.operation.id if exchange.operation is not None else "none"
+        code = exchange.code.value if exchange.code is not None else "none"
+        vendor = self._vendor.name
+        self._metrics.answered(vendor, operation, answer.status, code, seconds)
+        if exchange.defects:
+            self._metrics.defective(vendor, operation)
+        caller, error = exchange.caller, exchange.error
+        self._journal.write(
+            journal.Line(
+                time=journal.now(),
+                vendor=vendor,
+                operation=exchange.operation.id if exchange.operation is not None else None,
+                # A method is the client's text unless a path knows it.
+                method=exchange.request.method if exchange.operation is not None else None,
+                path=exchange.contract.path if exchange.contract is not None else None,
+                merchant=caller.merchant.name if caller is not None else None,
+                caller=caller.id if caller is not None else None,
+                status=answer.status,
+                code=exchange.code.value if exchange.code is not None else None,
+                replayed=exchange.replayed,
+                milliseconds=round(seconds * 1_000, 3),
+                error=type(error).__name__ if error is not None else None,
+                frames=journal.frames_of(error) if error is not None else None,
+                defects=[f"{defect.location} {defect.constraint}" for defect in exchange.defects] or None,
+            )
+        )
+
+
+async def _respond(send: Send, answer: Answer, exchange: Exchange, *, head: bool) -> None:
+    if answer.text is not None:
+        content = answer.text.encode()
+    else:
+        content = b"" if answer.body is msgspec.UNSET else _encode(answer.body)
+    headers = [(b"content-length", b"%d" % len(content))]
+    if content:
+        media_type = f"{answer.media_type}; charset=utf-8" if answer.text is not None else answer.media_type
+        headers.append((b"content-type", media_type.encode()))
+    elif answer.status == 204:
+        headers = []
+    for told in (answer.headers, exchange.budgets):
+        headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in told.items()]
+    if exchange.replayed:
+        headers.append((b"idempotency-replayed", b"true"))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if head else content})
+
+
+_encode = msgspec.json.Encoder().encode
+_encode_sorted = msgspec.json.Encoder(order="deterministic").encode
+
+
+def _routed(exchange: Exchange) -> tuple[Operation, OperationContract]:
+    assert exchange.operation is not None
+    assert exchange.contract is not None
+    return exchange.operation, exchange.contract
+
+
+def _query(query_string: bytes) -> dict[str, str]:
+    """The query's fields, of a repeated one the last; raises Problem UNREADABLE for one of absurd size."""
+    if len(query_string) > _LONGEST_QUERY or query_string.count(b"&") >= _MOST_QUERY_FIELDS:
+        raise Problem(Code.UNREADABLE)
+    return dict(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True))
+
+
+def _idempotency(exchange: Exchange, request: ValidRequest, adjustment: Adjustment) -> Idempotency | None:
+    """The request's key, from its body or header, with its fingerprint.
+
+    Raises:
+        Problem: INVALID where body and header carry different keys.
+    """
+    header = request.headers.get("idempotency-key")
+    key = adjustment.idempotency_key or header
+    if key is None:
+        return None
+    if header is not None and header != key:
+        violation = Violation(location="header", path=("Idempotency-Key",), keyword="const", received=header)
+        raise Problem(Code.INVALID, violations=(violation,))
+    _, contract = _routed(exchange)
+    told: list[Any] = [contract.method, contract.path, request.path_values, request.body]
+    return Idempotency(key, blake2b(_encode_sorted(told), digest_size=16).digest())

@@ -1,0 +1,70 @@
+"""The SQLite tables, as migrations in their order; ``PRAGMA user_version`` counts those applied."""
+
+from typing import Final
+
+MIGRATIONS: Final = (
+    """
+    CREATE TABLE merchants (
+        id   INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE
+    ) STRICT;
+
+    CREATE TABLE wallets (
+        id              INTEGER PRIMARY KEY,
+        merchant_id     INTEGER NOT NULL REFERENCES merchants (id),
+        available       INTEGER NOT NULL DEFAULT 0 CHECK (available >= 0),
+        reserved        INTEGER NOT NULL DEFAULT 0 CHECK (reserved >= 0),
+        lifetime_earned INTEGER NOT NULL DEFAULT 0 CHECK (lifetime_earned >= 0),
+        lifetime_burned INTEGER NOT NULL DEFAULT 0 CHECK (lifetime_burned >= 0),
+        version         INTEGER NOT NULL DEFAULT 0,
+        excluded        INTEGER NOT NULL DEFAULT 0 CHECK (excluded IN (0, 1)),
+        tier            TEXT,
+        created_at      INTEGER NOT NULL,  -- microseconds since the epoch, like all times here
+        updated_at      INTEGER NOT NULL,
+        last_entry_at   INTEGER
+    ) STRICT;
+    CREATE INDEX wallets_of_merchant ON wallets (merchant_id, id);
+
+    CREATE TABLE customer_references (
+        merchant_id INTEGER NOT NULL REFERENCES merchants (id),
+        namespace   TEXT NOT NULL,
+        value       TEXT NOT NULL,
+        wallet_id   INTEGER NOT NULL REFERENCES wallets (id),
+        PRIMARY KEY (merchant_id, namespace, value)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX references_of_wallet ON customer_references (wallet_id, namespace);
+
+    CREATE TABLE entries (
+        id              INTEGER PRIMARY KEY,
+        merchant_id     INTEGER NOT NULL REFERENCES merchants (id),
+        wallet_id       INTEGER NOT NULL REFERENCES wallets (id),
+        version         INTEGER NOT NULL,  -- the wallet's, from 1 without a gap
+        vendor          TEXT NOT NULL,
+        points_delta    INTEGER NOT NULL,  -- what took effect
+        points_asked    INTEGER,           -- NULL for a reset
+        points_before   INTEGER NOT NULL,
+        points_after    INTEGER NOT NULL,
+        reserved_after  INTEGER NOT NULL,
+        earned_delta    INTEGER NOT NULL,
+        burned_delta    INTEGER NOT NULL,
+        reason          TEXT,
+        metadata        TEXT,              -- a JSON object
+        notify          TEXT,              -- a JSON array of channels
+        visible         INTEGER NOT NULL,
+        idempotency_key TEXT,
+        occurred_at     INTEGER NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX entries_of_wallet ON entries (wallet_id, version);
+
+    CREATE TABLE idempotency_keys (
+        merchant_id INTEGER NOT NULL REFERENCES merchants (id),
+        vendor      TEXT NOT NULL,
+        key         TEXT NOT NULL,
+        fingerprint BLOB NOT NULL,
+        receipt     BLOB NOT NULL,
+        created_at  INTEGER NOT NULL,
+        PRIMARY KEY (merchant_id, vendor, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
+    """,
+)

@@ -1,0 +1,66 @@
+"""What the gateway counts of itself, in Prometheus' words."""
+
+from functools import lru_cache
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_LATENCY_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_GROUP_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """The counters of one gateway, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "loyalty_gateway_requests",
+            "Requests answered.",
+            ("vendor", "operation", "status", "code"),
+            registry=self._registry,
+        )
+        self._latency = Histogram(
+            "loyalty_gateway_request_seconds",
+            "Seconds from the request's head to the answer.",
+            ("vendor", "operation"),
+            buckets=_LATENCY_SECONDS,
+            registry=self._registry,
+        )
+        self._defects = Counter(
+            "loyalty_gateway_answer_defects",
+            "Answers of ours that broke the vendor's spec.",
+            ("vendor", "operation"),
+            registry=self._registry,
+        )
+        self._group_size = Histogram(
+            "loyalty_gateway_group_size",
+            "Adjustments committed together.",
+            buckets=_GROUP_SIZES,
+            registry=self._registry,
+        )
+        self._waiting = Gauge(
+            "loyalty_gateway_waiting_adjustments",
+            "Adjustments that wait for a group.",
+            registry=self._registry,
+        )
+        # Label look-up costs more than the counting; the children are few (no label is the client's).
+        self._requests_for = lru_cache(maxsize=None)(self._requests.labels)
+        self._latency_for = lru_cache(maxsize=None)(self._latency.labels)
+
+    def answered(self, vendor: str, operation: str, status: int, code: str, seconds: float) -> None:
+        """Counts one answer."""
+        self._requests_for(vendor, operation, status, code).inc()
+        self._latency_for(vendor, operation).observe(seconds)
+
+    def defective(self, vendor: str, operation: str) -> None:
+        """Counts an answer that broke the spec."""
+        self._defects.labels(vendor, operation).inc()
+
+    def grouped(self, size: int, waiting: int) -> None:
+        """Counts a group of adjustments and those that wait for the next."""
+        self._group_size.observe(size)
+        self._waiting.set(waiting)
+
+    def exposition(self) -> bytes:
+        """All figures in Prometheus' text format."""
+        return generate_latest(self._registry)

@@ -1,0 +1,16 @@
+"""The vendors' OpenAPI documents: loading, correcting, compiling, checking."""
+
+from loyalty_gateway.spec.authority import Defect
+from loyalty_gateway.spec.contract import Contract, OperationContract, SecurityScheme
+from loyalty_gateway.spec.document import Action, Document, load_document, specs_folder
+
+__all__ = [
+    "Action",
+    "Contract",
+    "Defect",
+    "Document",
+    "OperationContract",
+    "SecurityScheme",
+    "load_document",
+    "specs_folder",
+]

@@ -1,0 +1,176 @@
+"""openapi-core's verdict on requests and answers, told as violations and defects."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+from jsonschema.exceptions import ValidationError as SchemaError
+from openapi_core import Config, OpenAPI
+from openapi_core.datatypes import RequestParameters
+from openapi_core.validation.request.exceptions import (
+    MissingRequestBodyError,
+    MissingRequiredParameter,
+    ParameterValidationError,
+    RequestBodyValidationError,
+)
+from openapi_core.validation.schemas.exceptions import InvalidSchemaValue
+from werkzeug.datastructures import Headers, ImmutableMultiDict
+
+from loyalty_gateway.problem import ConfigurationError, Violation
+from loyalty_gateway.spec.document import Document
+
+
+class Defect(msgspec.Struct, frozen=True, kw_only=True):
+    """A place where an answer of ours breaks the spec; says where and which constraint, never the value."""
+
+    location: str
+    constraint: str
+
+
+class Authority:
+    """A vendor's document as openapi-core understands it.
+
+    Args:
+        document: the document; its corrected form counts.
+        parse_json: bytes to value, for JSON bodies: the parser whose value the translator sees too.
+
+    Raises:
+        ConfigurationError: the corrected document is not valid OpenAPI, told with the place.
+    """
+
+    def __init__(self, document: Document, parse_json: Callable[[bytes], Any]) -> None:
+        def deserialize(value: bytes, **_: str) -> Any:
+            return parse_json(value)
+
+        media_types = ("application/json", "application/vnd.api+json")
+        config = Config(extra_media_type_deserializers=dict.fromkeys(media_types, deserialize))
+        try:
+            self._openapi = OpenAPI.from_dict(document.corrected, config=config)
+        except Exception as error:  # whatever openapi-spec-validator or the schema library raises
+            raise ConfigurationError(f"{document.name} (with overlay)", explain_invalid_document(error)) from error
+
+    def request_violations(self, request: "AuthorityRequest") -> tuple[Violation, ...]:
+        """Every constraint that the request does not keep; empty for a valid one."""
+        return tuple(
+            violation
+            for error in self._openapi.iter_request_errors(request)
+            for violation in _violations_of(error)
+        )
+
+    def response_defects(self, request: "AuthorityRequest", response: "AuthorityResponse") -> tuple[Defect, ...]:
+        """Every constraint that the answer does not keep; empty for a conforming one."""
+        return tuple(
+            defect
+            for error in self._openapi.iter_response_errors(request, response)
+            for defect in _defects_of(error)
+        )
+
+
+class AuthorityRequest:
+    """A request as openapi-core wants it, addressed to the server of its spec."""
+
+    def __init__(  # noqa: PLR0913 - the parts of a request
+        self,
+        *,
+        host_url: str,
+        method: str,
+        path_pattern: str,
+        path_values: Mapping[str, str],
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        content_type: str,
+        body: bytes,
+    ) -> None:
+        self.host_url = host_url
+        self.method = method.lower()
+        self.path_pattern = path_pattern
+        self.path = path_pattern
+        self.content_type = content_type
+        self.body = body
+        self.parameters = RequestParameters(
+            query=ImmutableMultiDict(query), header=Headers(list(headers.items())), path=dict(path_values)
+        )
+
+
+class AuthorityResponse:
+    """An answer as openapi-core wants it."""
+
+    def __init__(self, *, status: int, headers: Mapping[str, str], content_type: str, data: bytes) -> None:
+        self.status_code = status
+        self.headers = Headers(list(headers.items()))
+        self.content_type = content_type
+        self.data = data
+
+
+def _violations_of(error: Exception) -> Iterator[Violation]:
+    match error:
+        case MissingRequestBodyError():
+            yield Violation(location="body", path=(), keyword="required")
+        case MissingRequiredParameter(name=name, location=location):
+            yield Violation(location=location, path=(name,), keyword="required")
+        case ParameterValidationError(name=name, location=location):
+            yield from _schema_violations(error.__cause__, location, (name,))
+        case RequestBodyValidationError():
+            yield from _schema_violations(error.__cause__, "body", ())
+        case _:
+            # Path and security were settled by routing and authentication; a difference is our mistake.
+            raise error
+
+
+def _schema_violations(
+    cause: BaseException | None, location: str, prefix: tuple[str | int, ...]
+) -> Iterator[Violation]:
+    if not isinstance(cause, InvalidSchemaValue):
+        yield Violation(location=location, path=prefix, keyword="type")
+        return
+    seen = set()
+    for error in cause.schema_errors:
+        assert isinstance(error, SchemaError)
+        for violation in _violations_of_schema_error(error, location, prefix):
+            if (key := (violation.path, violation.keyword)) not in seen:
+                seen.add(key)
+                yield violation
+
+
+def _violations_of_schema_error(
+    error: SchemaError, location: str, prefix: tuple[str | int, ...]
+) -> Iterator[Violation]:
+    path = (*prefix, *error.absolute_path)
+    keyword = str(error.validator)
+    if keyword == "required":
+        for name in error.validator_value:
+            if name not in error.instance:
+                expected = error.schema.get("properties", {}).get(name, {}).get("type")
+                yield Violation(location=location, path=(*path, name), keyword=keyword, expected=expected)
+    elif keyword == "additionalProperties":
+        for name in error.instance:
+            if name not in error.schema.get("properties", {}):
+                yield Violation(location=location, path=(*path, name), keyword=keyword)
+    else:
+        yield Violation(
+            location=location,
+            path=path,
+            keyword=keyword,
+            expected=error.validator_value,
+            received=error.instance,
+        )
+
+
+def _defects_of(error: Exception) -> Iterator[Defect]:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, InvalidSchemaValue):
+            for schema_error in cause.schema_errors:
+                assert isinstance(schema_error, SchemaError)
+                location = "/".join(str(part) for part in schema_error.absolute_path)
+                yield Defect(location=f"/{location}", constraint=str(schema_error.validator))
+            return
+        cause = cause.__cause__
+    yield Defect(location="/", constraint=type(error).__name__)
+
+
+def explain_invalid_document(error: BaseException) -> str:
+    """The place and the constraint for which a document is not valid OpenAPI."""
+    path = "/".join(str(part) for part in getattr(error, "absolute_path", ()))
+    message = str(getattr(error, "message", error)).partition("\n")[0]
+    return f"not valid OpenAPI at /{path}: {message[:300]}"

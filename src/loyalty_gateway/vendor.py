@@ -1,0 +1,161 @@
+"""What a vendor is: one frozen record of pure functions, found by standing in the ``vendors`` folder."""
+
+import enum
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any, Literal
+
+import msgspec
+
+from loyalty_gateway.adjustment import Adjustment, Receipt
+from loyalty_gateway.problem import Problem
+
+NO_HEADERS: Mapping[str, str] = {}
+
+
+class Evidence(enum.StrEnum):
+    """How a vendor's behaviour is known."""
+
+    DOCUMENTED = "documented"
+    OBSERVED = "observed"
+    SEEN_IN_CLIENTS = "seen in clients"
+    INFERRED = "inferred"
+    OUR_DEFAULT = "our default"
+
+
+class Behaviour(msgspec.Struct, frozen=True):
+    """One thing a vendor does, how that is known, and where."""
+
+    does: str
+    evidence: Evidence
+    source: str
+
+
+class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """So many requests in so many seconds, counted per credential or per merchant.
+
+    ``sliding`` counts the last seconds at any moment; otherwise the count starts anew with each window.
+    Operations that name the same limit share its count.
+    """
+
+    name: str
+    requests: int
+    seconds: int
+    per: Literal["credential", "merchant"]
+    sliding: bool = False
+
+
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
+    """What is left of a rate limit: ``limit`` and ``remaining`` requests, ``resets_at`` in epoch seconds."""
+
+    limit: RateLimit
+    remaining: int
+    resets_at: float
+    now: float
+
+    @property
+    def resets_in(self) -> int:
+        """Whole seconds until the count starts anew, at least one."""
+        return max(1, round(self.resets_at - self.now + 0.499))
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """A request as received, before anything of it was checked.
+
+    ``headers`` have lower-case names; ``path_values`` are decoded once; ``options`` are the vendor's own
+    options from the configuration; ``operation`` is ``None`` where no path or method matched.
+    """
+
+    vendor: "Vendor"
+    operation: "Operation | None"
+    method: str
+    path_values: Mapping[str, str]
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    options: Any
+
+
+class ValidRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that keeps the vendor's spec; ``body`` is its parsed JSON."""
+
+    path_values: Mapping[str, str]
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    options: Any
+    body: Any = None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """Status, body and headers in the vendor's shape.
+
+    ``body`` is the JSON value, ``text`` a body that is not JSON; with neither the answer has zero bytes.
+    """
+
+    status: int
+    body: Any = msgspec.UNSET
+    headers: Mapping[str, str] = NO_HEADERS
+    text: str | None = None
+    media_type: str = "application/json"
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One operation of a vendor's spec and its translation.
+
+    ``id`` is the spec's ``operationId``. ``scopes`` are what a credential needs where the spec itself names
+    none. ``ignored`` maps each published field whose wish is not carried out to the reason.
+    """
+
+    id: str
+    parse_request: Callable[[ValidRequest], Adjustment]
+    render_response: Callable[[Receipt, ValidRequest], Answer]
+    scopes: tuple[str, ...] = ()
+    ignored: Mapping[str, str] = msgspec.field(default_factory=dict)
+    rate_limits: tuple[RateLimit, ...] = ()
+    path_credentials: tuple[str, ...] = ()
+
+
+class Vendor(msgspec.Struct, frozen=True, kw_only=True):
+    """A loyalty product whose API we answer.
+
+    Args:
+        name: the search word for everything of this vendor: spec, mount, configuration, tests.
+        title: the name as people write it.
+        hosts: the real hosts that a client may call; requests to them are recognised by ``Host``.
+        operations: every operation answered.
+        render_problem: any refusal in the vendor's envelope, language and headers.
+        render_budgets: the rate-limit headers, given what is left of each limit of the operation.
+        credential_forms: the combinations of fields a credential in the configuration may have.
+        credential_fields: which of those fields a security scheme of the spec carries; a basic scheme
+            carries two, joined by a colon.
+        scopes: the scopes a credential has where the configuration names none.
+        behaviours: what the vendor does, with evidence.
+        options: the type of the vendor's own options in the configuration.
+        path_aliases: further prefixes or whole paths, each with the published one it stands for.
+    """
+
+    name: str
+    title: str
+    hosts: tuple[str, ...]
+    operations: tuple[Operation, ...]
+    render_problem: Callable[[Problem, Request], Answer]
+    render_budgets: Callable[[tuple[Budget, ...], Problem | None], Mapping[str, str]]
+    credential_forms: tuple[tuple[str, ...], ...]
+    credential_fields: Mapping[str, str]
+    scopes: tuple[str, ...]
+    behaviours: tuple[Behaviour, ...]
+    options: type[msgspec.Struct]
+    path_aliases: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+
+def discover(package: ModuleType | None = None) -> dict[str, Vendor]:
+    """All vendors by name: the ``VENDOR`` of each module in the package (``loyalty_gateway.vendors``)."""
+    if package is None:
+        package = importlib.import_module("loyalty_gateway.vendors")
+    modules = (
+        importlib.import_module(f"{package.__name__}.{module.name}")
+        for module in pkgutil.iter_modules(package.__path__)
+    )
+    vendors: list[Vendor] = [module.VENDOR for module in modules]
+    return {vendor.name: vendor for vendor in vendors}

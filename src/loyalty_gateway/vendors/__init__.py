@@ -1,0 +1,1 @@
+"""The vendors, one module each; a module that stands here is a vendor that is served."""

@@ -1,0 +1,249 @@
+"""bitbybit: points as strings, a magnitude with a direction, and the wallet in the answer."""
+
+from collections.abc import Mapping
+from typing import Any, assert_never
+
+import msgspec
+
+from loyalty_gateway.adjustment import (
+    Adjustment,
+    CustomerReference,
+    Entry,
+    Lifetime,
+    Receipt,
+    Wallet,
+    whole_points,
+)
+from loyalty_gateway.moment import iso_milliseconds
+from loyalty_gateway.problem import Code, Problem, explain_all
+from loyalty_gateway.vendor import (
+    Answer,
+    Behaviour,
+    Budget,
+    Evidence,
+    Operation,
+    RateLimit,
+    Request,
+    ValidRequest,
+    Vendor,
+)
+
+_SIGN = {"add": 1, "deduct": -1}
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """bitbybit has no options."""
+
+
+def parse_adjust(request: ValidRequest) -> Adjustment:
+    """See the published operation; deducting below zero is refused (our default)."""
+    body = request.body
+    return Adjustment(
+        customers=(CustomerReference("bitbybit", request.path_values["customerId"]),),
+        points_delta=_SIGN[body["direction"]] * whole_points(body["points"]),
+        lifetime=Lifetime.EARN_AND_BURN,
+        reason=body["reason"],
+        metadata=body.get("metadata"),
+        # An empty key names no request; taking it for a key would make every other one a replay.
+        idempotency_key=body.get("idempotencyKey") or None,
+    )
+
+
+def render_adjust(receipt: Receipt, _request: ValidRequest) -> Answer:
+    """The wallet and its new entry; counters are strings, ids of the company and the creator are numbers."""
+    (entry,), (wallet,), (customer,) = receipt.entries, receipt.wallets, receipt.customers
+    return Answer(
+        200,
+        {
+            "data": {
+                "wallet": _wallet(wallet, customer.value),
+                "ledger": _entry(entry, receipt.merchant_id, customer.value),
+                "idempotencyKey": _key(entry),
+            }
+        },
+    )
+
+
+def _wallet(wallet: Wallet, customer_id: str) -> dict[str, Any]:
+    return {
+        "id": str(wallet.id),
+        "companyId": wallet.merchant_id,
+        "customerId": customer_id,
+        "availablePoints": str(wallet.available),
+        "reservedPoints": str(wallet.reserved),
+        "lifetimeEarnedPoints": str(wallet.lifetime_earned),
+        "lifetimeBurnedPoints": str(wallet.lifetime_burned),
+        "version": str(wallet.version),
+        "lastLedgerAt": None if wallet.last_entry_at is None else iso_milliseconds(wallet.last_entry_at),
+        "createdAt": iso_milliseconds(wallet.created_at),
+        "updatedAt": iso_milliseconds(wallet.updated_at),
+    }
+
+
+def _entry(entry: Entry, company_id: int, customer_id: str) -> dict[str, Any]:
+    occurred_at = iso_milliseconds(entry.occurred_at)
+    return {
+        "id": str(entry.id),
+        "companyId": company_id,
+        "customerId": customer_id,
+        "walletId": str(entry.wallet_id),
+        "entryType": "adjustment",
+        "pointsDelta": str(entry.points_delta),
+        "availableAfter": str(entry.points_after),
+        "reservedAfter": str(entry.reserved_after),
+        "referenceType": "manual_adjustment",
+        "referenceId": str(entry.id),
+        "idempotencyKey": _key(entry),
+        "note": entry.reason,
+        "metadata": entry.metadata,
+        "occurredAt": occurred_at,
+        "createdAt": occurred_at,
+        "createdById": None,
+    }
+
+
+def _key(entry: Entry) -> str:
+    """The key that came with the request, or the one made for it, which the published schema demands."""
+    return entry.idempotency_key or f"auto_{entry.id}"
+
+
+def render_problem(problem: Problem, _request: Request) -> Answer:
+    """``{"error": {"code", "message"}}``, as the vendor's error page has it."""
+    status, code, message = _told(problem)
+    headers = {"Allow": ", ".join(problem.allow)} if problem.code is Code.WRONG_METHOD else {}
+    return Answer(status, {"error": {"code": code, "message": message}}, headers)
+
+
+def _told(problem: Problem) -> tuple[int, str, str]:
+    match problem.code:
+        case Code.UNKNOWN_PATH:
+            return 404, "NOT_FOUND", "Not found"
+        case Code.WRONG_METHOD:
+            return 405, "METHOD_NOT_ALLOWED", "Method not allowed"
+        case Code.MISSING_CREDENTIALS:
+            return 401, "MISSING_API_KEY", "API key is required"
+        case Code.INVALID_CREDENTIALS:
+            return 401, "INVALID_API_KEY", "API key is not valid"
+        case Code.ADDRESS_NOT_ALLOWED:
+            return 403, "IP_NOT_ALLOWED", "This IP address may not use the API key"
+        case Code.RATE_LIMITED:
+            return 429, "RATE_LIMIT_EXCEEDED", "Too many requests. Please retry after the reset period."
+        case Code.INSUFFICIENT_SCOPE:
+            return 403, "INSUFFICIENT_SCOPE", f"The API key lacks the scope {problem.scope}"
+        case Code.BODY_TOO_LARGE:
+            return 413, "PAYLOAD_TOO_LARGE", "The request body is too large"
+        case Code.UNSUPPORTED_MEDIA_TYPE:
+            return 415, "UNSUPPORTED_MEDIA_TYPE", "The request body must be application/json"
+        case Code.UNREADABLE:
+            return 400, "VALIDATION_ERROR", "The request cannot be read as JSON"
+        case Code.INVALID:
+            return 400, "VALIDATION_ERROR", explain_all(problem.violations)
+        case Code.AMOUNT_OUT_OF_RANGE | Code.BALANCE_OVERFLOW:
+            return 400, "VALIDATION_ERROR", "points is too large"
+        case Code.KEY_IN_FLIGHT:
+            return 409, "CONFLICT", "A request with this idempotency key is being carried out"
+        case Code.KEY_REUSED:
+            return 400, "VALIDATION_ERROR", "idempotencyKey was used with another request"
+        case Code.UNKNOWN_CUSTOMER:
+            return 404, "NOT_FOUND", "Customer not found"
+        case Code.TOO_MANY_CUSTOMERS:
+            return 400, "VALIDATION_ERROR", "Too many customers"
+        case Code.CUSTOMER_EXCLUDED:
+            return 403, "CUSTOMER_EXCLUDED", "The customer is excluded from the loyalty programme"
+        case Code.TOO_FEW_POINTS:
+            return 400, "VALIDATION_ERROR", "Insufficient points"
+        case Code.RECORD_BUSY | Code.UNAVAILABLE:
+            return 503, "SERVICE_UNAVAILABLE", "Service unavailable. Please retry later."
+        case Code.UNFORESEEN:
+            return 500, "INTERNAL_ERROR", "Internal server error"
+        case never:
+            assert_never(never)
+
+
+def render_budgets(budgets: tuple[Budget, ...], _refusal: Problem | None) -> Mapping[str, str]:
+    """The three headers that stand on every answer."""
+    (budget,) = budgets
+    return {
+        "RateLimit-Limit": str(budget.limit.requests),
+        "RateLimit-Remaining": str(budget.remaining),
+        "RateLimit-Reset": str(budget.resets_in),
+    }
+
+
+_PER_KEY = RateLimit(name="requests", requests=100, seconds=60, per="credential")
+
+VENDOR = Vendor(
+    name="bitbybit",
+    title="bitbybit",
+    hosts=("api.bitbybit.studio",),
+    operations=(
+        Operation(
+            id="adjustCustomerPoints",
+            parse_request=parse_adjust,
+            render_response=render_adjust,
+            scopes=("customers.write",),
+            rate_limits=(_PER_KEY,),
+        ),
+    ),
+    render_problem=render_problem,
+    render_budgets=render_budgets,
+    credential_forms=(("api_key",),),
+    credential_fields={"ApiKeyAuth": "api_key", "BitbybitKeyAuth": "api_key"},
+    scopes=("customers.read", "customers.write"),
+    options=Options,
+    # The vendor's prose and its OpenAPI documents differ in the prefix, and it says that both may be met.
+    path_aliases={"/customer/open/v1/": "/customer/api/open/v1/"},
+    behaviours=(
+        Behaviour(
+            "The operation answers under /customer/api/open/v1 and /customer/open/v1.",
+            Evidence.DOCUMENTED,
+            "OpenAPI document and prose of the same page",
+        ),
+        Behaviour(
+            "The key is taken from x-api-key or x-bitbybit-key.", Evidence.DOCUMENTED, "authentication page"
+        ),
+        Behaviour(
+            "Refusals are {error: {code, message}} with the codes of the error page.",
+            Evidence.DOCUMENTED,
+            "error page",
+        ),
+        Behaviour(
+            "Points, counters and the version are strings in answers; companyId and createdById are numbers.",
+            Evidence.DOCUMENTED,
+            "OpenAPI document",
+        ),
+        Behaviour(
+            "100 requests a minute for each key, told by RateLimit-* on every answer.",
+            Evidence.DOCUMENTED,
+            "rate limit page",
+        ),
+        Behaviour(
+            "An IP allow list refuses other addresses with 403 IP_NOT_ALLOWED.",
+            Evidence.DOCUMENTED,
+            "authentication page",
+        ),
+        Behaviour(
+            "pointsDelta is signed, the reason comes back as the entry's note, createdById is null for API keys.",
+            Evidence.INFERRED,
+            "fields of the answer's schema",
+        ),
+        Behaviour(
+            "An idempotencyKey is made when none was sent.",
+            Evidence.INFERRED,
+            "the answer's key may not be null",
+        ),
+        Behaviour(
+            "Adjusting needs the scope customers.write.", Evidence.INFERRED, "scopes are resource and action"
+        ),
+        Behaviour(
+            "The same key again gives the same answer and no second entry.",
+            Evidence.INFERRED,
+            "meaning of an idempotency key",
+        ),
+        Behaviour("The same key with another payload is 400 VALIDATION_ERROR.", Evidence.OUR_DEFAULT, "-"),
+        Behaviour("An empty idempotencyKey counts as none.", Evidence.OUR_DEFAULT, "-"),
+        Behaviour("Deducting below zero is refused with 400 VALIDATION_ERROR.", Evidence.OUR_DEFAULT, "-"),
+        Behaviour("entryType is adjustment, referenceType manual_adjustment.", Evidence.OUR_DEFAULT, "-"),
+        Behaviour("An excluded customer is refused with 403.", Evidence.OUR_DEFAULT, "-"),
+    ),
+)

@@ -1,0 +1,237 @@
+"""LoyaltyLion: the path is the sign, success is an empty body, refusals come in two families."""
+
+from collections.abc import Mapping
+from typing import Any, assert_never
+
+import msgspec
+
+from loyalty_gateway.adjustment import (
+    Adjustment,
+    CustomerReference,
+    Lifetime,
+    Receipt,
+    customer_reference,
+    whole_points,
+)
+from loyalty_gateway.problem import Code, Problem, Violation
+from loyalty_gateway.vendor import (
+    Answer,
+    Behaviour,
+    Budget,
+    Evidence,
+    Operation,
+    RateLimit,
+    Request,
+    ValidRequest,
+    Vendor,
+)
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a merchant may need otherwise: the namespace in which ``merchant_id`` is looked up."""
+
+    customer_namespace: str = "shopify"
+
+
+def parse_add(request: ValidRequest) -> Adjustment:
+    """Adds points, which count as earned."""
+    return Adjustment(
+        customers=(_customer(request),),
+        points_delta=whole_points(request.body["points"]),
+        lifetime=Lifetime.EARN_ONLY,
+        reason=request.body.get("reason"),
+    )
+
+
+def parse_remove(request: ValidRequest) -> Adjustment:
+    """Removes points, no more than there are; what was earned or spent in a lifetime stays."""
+    return Adjustment(
+        customers=(_customer(request),),
+        points_delta=-whole_points(request.body["points"]),
+        lifetime=Lifetime.EARN_ONLY,
+        reason=request.body.get("reason"),
+    )
+
+
+def _customer(request: ValidRequest) -> CustomerReference:
+    """LoyaltyLion's ``merchant_id`` is the customer's id at the merchant."""
+    return customer_reference(request.options.customer_namespace, request.path_values["merchant_id"])
+
+
+def render_add(_receipt: Receipt, _request: ValidRequest) -> Answer:
+    """201 with zero bytes."""
+    return Answer(201)
+
+
+def render_remove(_receipt: Receipt, _request: ValidRequest) -> Answer:
+    """204."""
+    return Answer(204)
+
+
+def render_problem(problem: Problem, _request: Request) -> Answer:
+    """``{"error": {"message", "details"}}`` or ``{"error": text}``, by the status."""
+    match problem.code:
+        case Code.INVALID:
+            return _invalid({_field(violation): _detail(violation) for violation in problem.violations})
+        case Code.AMOUNT_OUT_OF_RANGE | Code.BALANCE_OVERFLOW:
+            return _invalid({"points": "Too big: the number cannot be held"})
+        case Code.UNSUPPORTED_MEDIA_TYPE | Code.UNREADABLE:
+            return _message(400, "Invalid request")
+        case Code.MISSING_CREDENTIALS | Code.INVALID_CREDENTIALS:
+            return _message(401, "Authentication is required")
+        case Code.ADDRESS_NOT_ALLOWED:
+            return _message(403, "This IP address is not allowed")
+        case Code.INSUFFICIENT_SCOPE:
+            return _message(403, f"The API key needs the scope {problem.scope}")
+        case Code.RATE_LIMITED:
+            return _message(429, "Too many requests")
+        case Code.BODY_TOO_LARGE:
+            return _message(413, "The request body is too large")
+        case Code.RECORD_BUSY | Code.UNAVAILABLE:
+            return _message(503, "Service unavailable")
+        case Code.UNFORESEEN:
+            return _message(500, "Internal server error")
+        case Code.UNKNOWN_PATH | Code.WRONG_METHOD:
+            return Answer(404, {"error": "Not found"})
+        case Code.UNKNOWN_CUSTOMER:
+            return Answer(404, {"error": "Customer not found"})
+        case Code.KEY_IN_FLIGHT:
+            return Answer(409, {"error": "A request with this idempotency key is being carried out"})
+        case Code.KEY_REUSED:
+            return Answer(422, {"error": "The idempotency key was used with another request"})
+        case Code.CUSTOMER_EXCLUDED:
+            return Answer(422, {"error": "Customer is blocked"})
+        case Code.TOO_FEW_POINTS:
+            return Answer(422, {"error": "Customer does not have enough points"})
+        case Code.TOO_MANY_CUSTOMERS:
+            return Answer(422, {"error": "Too many customers"})
+        case never:
+            assert_never(never)
+
+
+def _message(status: int, message: str) -> Answer:
+    return Answer(status, {"error": {"message": message}})
+
+
+def _invalid(details: dict[str, str]) -> Answer:
+    return Answer(400, {"error": {"message": "Invalid request", "details": details}})
+
+
+def _field(violation: Violation) -> str:
+    return violation.field or "body"
+
+
+def _detail(violation: Violation) -> str:
+    """The words of the vendor's validator (inferred): zod's."""
+    match violation.keyword:
+        case "required":
+            return f"Invalid input: expected {_expected(violation.expected or 'object')}, received undefined"
+        case "type" if violation.expected == "integer" and isinstance(violation.received, float):
+            return "Invalid input: expected int, received number"
+        case "type":
+            return f"Invalid input: expected {_expected(violation.expected)}, received {_kind(violation.received)}"
+        case "minimum":
+            return f"Too small: expected number to be >={violation.expected}"
+        case "maximum":
+            return f"Too big: expected number to be <={violation.expected}"
+        case "additionalProperties":
+            return f'Unrecognized key: "{violation.path[-1]}"'
+        case _:
+            return "Invalid input"
+
+
+def _expected(schema_type: Any) -> str:
+    first = schema_type[0] if isinstance(schema_type, list) else schema_type
+    return "number" if first == "integer" else str(first)
+
+
+def _kind(value: Any) -> str:
+    """What JavaScript calls the type of a JSON value."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case int() | float():
+            return "number"
+        case str():
+            return "string"
+        case list():
+            return "array"
+        case _:
+            return "object"
+
+
+def render_budgets(_budgets: tuple[Budget, ...], _refusal: Problem | None) -> Mapping[str, str]:
+    """LoyaltyLion documents no rate-limit headers."""
+    return {}
+
+
+_PER_KEY = RateLimit(name="requests", requests=20, seconds=1, per="credential")
+
+VENDOR = Vendor(
+    name="loyaltylion",
+    title="LoyaltyLion",
+    hosts=("api.loyaltylion.com",),
+    operations=(
+        Operation(
+            id="customers.addPointsToCustomer",
+            parse_request=parse_add,
+            render_response=render_add,
+            rate_limits=(_PER_KEY,),
+        ),
+        Operation(
+            id="customers.removePointsFromCustomer",
+            parse_request=parse_remove,
+            render_response=render_remove,
+            rate_limits=(_PER_KEY,),
+        ),
+    ),
+    render_problem=render_problem,
+    render_budgets=render_budgets,
+    credential_forms=(("bearer",), ("token", "secret")),
+    credential_fields={"ProgramApiKey": "bearer", "SiteTokenSecret": "token:secret"},
+    scopes=("read_customers", "write_customers"),
+    options=Options,
+    behaviours=(
+        Behaviour(
+            "points adds and answers 201; remove_points answers 204.", Evidence.DOCUMENTED, "OpenAPI document"
+        ),
+        Behaviour(
+            "The 201 has zero bytes, not the JSON string of the schema.",
+            Evidence.SEEN_IN_CLIENTS,
+            "a production client parses only what is not empty",
+        ),
+        Behaviour(
+            "A program key needs write_customers; site token and secret may do everything.",
+            Evidence.DOCUMENTED,
+            "OpenAPI document, security",
+        ),
+        Behaviour(
+            "400, 401 and 403 are {error: {message, details}}; 404 and 422 are {error: text}.",
+            Evidence.DOCUMENTED,
+            "OpenAPI document, responses",
+        ),
+        Behaviour("401 says Authentication is required.", Evidence.DOCUMENTED, "the sister API"),
+        Behaviour(
+            "400 tells each field in the words of the vendor's validator.",
+            Evidence.INFERRED,
+            "texts of that validator's library",
+        ),
+        Behaviour(
+            "Removing more than the balance is refused: Customer does not have enough points.",
+            Evidence.SEEN_IN_CLIENTS,
+            "text from client code; the status 422 is inferred",
+        ),
+        Behaviour(
+            "An unknown key is refused as the schema says; an overlay drops it instead.",
+            Evidence.DOCUMENTED,
+            "OpenAPI document; the real service most likely drops it",
+        ),
+        Behaviour("points has no maximum in remove_points.", Evidence.DOCUMENTED, "remove points page"),
+        Behaviour("20 requests a second; the 429 is {error: {message}}.", Evidence.DOCUMENTED, "rate limit page"),
+        Behaviour("A blocked customer is refused with 422.", Evidence.OUR_DEFAULT, "-"),
+        Behaviour("Wrong method is 404; wrong media type 400.", Evidence.OUR_DEFAULT, "-"),
+        Behaviour("merchant_id is looked up in the namespace shopify (configurable).", Evidence.OUR_DEFAULT, "-"),
+    ),
+)

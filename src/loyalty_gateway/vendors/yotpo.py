@@ -1,0 +1,270 @@
+"""Yotpo Loyalty & Referrals: two live surfaces over the same points, and answers without a balance."""
+
+from collections.abc import Mapping
+from typing import Any, assert_never
+
+import msgspec
+
+from loyalty_gateway.adjustment import (
+    Adjustment,
+    CustomerReference,
+    Lifetime,
+    Receipt,
+    customer_reference,
+    whole_points,
+)
+from loyalty_gateway.moment import iso_milliseconds
+from loyalty_gateway.problem import Code, Problem, explain_all
+from loyalty_gateway.vendor import (
+    Answer,
+    Behaviour,
+    Budget,
+    Evidence,
+    Operation,
+    RateLimit,
+    Request,
+    ValidRequest,
+    Vendor,
+)
+
+_WRAPPERS = ("customers", "points", "adjustment")
+_AMOUNT = "point_adjustment_amount"
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a merchant may need otherwise.
+
+    ``customer_id_namespace``: where ``customer_id`` is looked up. ``applies_to_points_earned``: what counts
+    where a request does not say ``apply_adjustment_to_points_earned``.
+    """
+
+    customer_id_namespace: str = "shopify"
+    applies_to_points_earned: bool = True
+
+
+def parse_adjust(request: ValidRequest) -> Adjustment:
+    """Both surfaces; a balance that would fall below zero is refused (seen in clients)."""
+    body, options = _bare(request.body), request.options
+    counts = body.get("apply_adjustment_to_points_earned", options.applies_to_points_earned)
+    return Adjustment(
+        customers=(_customer(body, options),),
+        points_delta=whole_points(body[_AMOUNT]),
+        lifetime=Lifetime.NET_EARNED if counts else Lifetime.BURN_ONLY,
+        reason=body.get("history_title"),
+        visible=body.get("visible_to_customer", True) not in {False, "false"},
+    )
+
+
+def _bare(body: dict[str, Any]) -> dict[str, Any]:
+    """The adjustment itself, out of its wrapper if it came in one."""
+    if _AMOUNT not in body:
+        for wrapper in _WRAPPERS:
+            if wrapper in body:
+                wrapped: dict[str, Any] = body[wrapper]
+                return wrapped
+    return body
+
+
+def _customer(body: dict[str, Any], options: Options) -> CustomerReference:
+    if "customer_id" in body:
+        return customer_reference(options.customer_id_namespace, _text(body["customer_id"]))
+    return customer_reference("email", body["customer_email"])
+
+
+def _text(identifier: str | float) -> str:
+    return identifier if isinstance(identifier, str) else str(int(identifier))
+
+
+def render_adjust(receipt: Receipt, _request: ValidRequest) -> Answer:
+    """The event row; clients read the balance from the customer afterwards."""
+    (entry,) = receipt.entries
+    occurred_at = iso_milliseconds(entry.occurred_at)
+    return Answer(
+        200,
+        {
+            "id": entry.id,
+            "name": entry.reason or "Points adjustment",
+            "type": "PointsAdjustment",
+            "merchant_id": receipt.merchant_id,
+            "customer_id": entry.wallet_id,
+            "referral_id": None,
+            "created_at": occurred_at,
+            "updated_at": occurred_at,
+        },
+    )
+
+
+def render_problem(problem: Problem, _request: Request) -> Answer:
+    """``{"error": text}``; an unknown path is an HTML page, also for a method that the path does not know."""
+    if problem.code in {Code.UNKNOWN_PATH, Code.WRONG_METHOD}:
+        return Answer(404, text=_NOT_FOUND_PAGE, media_type="text/html")
+    status, message = _told(problem)
+    return Answer(status, {"error": message})
+
+
+_NOT_FOUND_PAGE = (
+    "<!DOCTYPE html>\n<html>\n<head><title>Page not found (404)</title></head>\n"
+    "<body><h1>The page you were looking for does not exist.</h1></body>\n</html>\n"
+)
+
+
+def _told(problem: Problem) -> tuple[int, str]:
+    match problem.code:
+        case Code.UNKNOWN_PATH | Code.WRONG_METHOD:
+            return 404, "Not found"
+        case Code.MISSING_CREDENTIALS:
+            return 401, "Credentials are missing"
+        case Code.INVALID_CREDENTIALS:
+            return 401, "Credentials are not valid"
+        case Code.ADDRESS_NOT_ALLOWED:
+            return 403, "This IP address is not allowed"
+        case Code.RATE_LIMITED:
+            return 429, "Too many requests"
+        case Code.INSUFFICIENT_SCOPE:
+            return 403, "These credentials may only read"
+        case Code.BODY_TOO_LARGE:
+            return 413, "Request body is too large"
+        case Code.UNSUPPORTED_MEDIA_TYPE:
+            return 415, "Request body must be application/json"
+        case Code.UNREADABLE:
+            return 422, "Request cannot be read as JSON"
+        case Code.INVALID:
+            return 422, explain_all(problem.violations)
+        case Code.AMOUNT_OUT_OF_RANGE | Code.BALANCE_OVERFLOW:
+            return 422, "point_adjustment_amount is too large"
+        case Code.KEY_IN_FLIGHT:
+            return 409, "A request with this idempotency key is being carried out"
+        case Code.KEY_REUSED:
+            return 422, "The idempotency key was used with another request"
+        case Code.UNKNOWN_CUSTOMER:
+            return 404, "Customer does not exist"
+        case Code.TOO_MANY_CUSTOMERS:
+            return 422, "Too many customers"
+        case Code.CUSTOMER_EXCLUDED:
+            return 422, "Customer is excluded from the loyalty programme"
+        case Code.TOO_FEW_POINTS:
+            return 422, "Customer does not have enough points"
+        case Code.RECORD_BUSY:
+            return 423, "Customer record is busy, please retry"
+        case Code.UNAVAILABLE:
+            return 503, "Service unavailable, please retry later"
+        case Code.UNFORESEEN:
+            return 500, "Internal server error"
+        case never:
+            assert_never(never)
+
+
+def render_budgets(budgets: tuple[Budget, ...], _refusal: Problem | None) -> Mapping[str, str]:
+    """The Loyalty API tells its limit; the App Developer API documents no headers."""
+    (budget,) = budgets
+    if budget.limit.name != "requests":
+        return {}
+    per_minute = 60 // budget.limit.seconds if budget.limit.seconds <= 60 else 1
+    spent = budget.limit.requests - budget.remaining
+    return {
+        "ratelimit-limit": str(budget.limit.requests),
+        "ratelimit-remaining": str(budget.remaining),
+        "ratelimit-reset": str(budget.resets_in),
+        "x-ratelimit-limit-minute": str(budget.limit.requests * per_minute),
+        "x-ratelimit-remaining-minute": str(budget.limit.requests * per_minute - spent),
+    }
+
+
+_IGNORED = {
+    "customer_email": "where customer_id is sent as well, that alone names the customer",
+}
+
+VENDOR = Vendor(
+    name="yotpo",
+    title="Yotpo Loyalty & Referrals",
+    hosts=("loyalty.yotpo.com", "developers.yotpo.com", "app.swellrewards.com"),
+    operations=(
+        Operation(
+            id="adjustPoints",
+            parse_request=parse_adjust,
+            render_response=render_adjust,
+            scopes=("write",),
+            ignored=_IGNORED,
+            rate_limits=(RateLimit(name="requests", requests=10, seconds=1, per="merchant"),),
+        ),
+        Operation(
+            id="adjustStorePoints",
+            parse_request=parse_adjust,
+            render_response=render_adjust,
+            scopes=("write",),
+            ignored=_IGNORED,
+            rate_limits=(RateLimit(name="store_requests", requests=100, seconds=60, per="credential"),),
+            path_credentials=("app_key",),
+        ),
+    ),
+    render_problem=render_problem,
+    render_budgets=render_budgets,
+    credential_forms=(("guid", "api_key"), ("app_key", "access_token")),
+    credential_fields={
+        "GuidHeader": "guid",
+        "ApiKeyHeader": "api_key",
+        "GuidQuery": "guid",
+        "ApiKeyQuery": "api_key",
+        # Older clients call the account's guid its merchant id.
+        "MerchantIdQuery": "guid",
+        "AccessToken": "access_token",
+    },
+    scopes=("read", "write"),
+    options=Options,
+    behaviours=(
+        Behaviour(
+            "The Loyalty API takes X-GUID and X-API-KEY, or guid and api_key in the query.",
+            Evidence.DOCUMENTED,
+            "Loyalty API, authentication",
+        ),
+        Behaviour("merchant_id serves for guid in the query.", Evidence.SEEN_IN_CLIENTS, "public client code"),
+        Behaviour(
+            "The App Developer API takes the app key in the path and access_token in the query.",
+            Evidence.DOCUMENTED,
+            "App Developer API, adjust points page",
+        ),
+        Behaviour("Its last path segments are points/adjust.", Evidence.OUR_DEFAULT, "aliases are configurable"),
+        Behaviour(
+            "Names, types and required fields of the request; history_title only required on the latter.",
+            Evidence.DOCUMENTED,
+            "both adjust points pages",
+        ),
+        Behaviour(
+            'visible_to_customer is taken as boolean and as "true" or "false" on both.',
+            Evidence.INFERRED,
+            "the two pages differ",
+        ),
+        Behaviour("A bare and a wrapped body are taken by the latter.", Evidence.INFERRED, "sibling page"),
+        Behaviour("Unknown fields are ignored.", Evidence.SEEN_IN_CLIENTS, "public client code"),
+        Behaviour(
+            "The answer is the event row, without a balance.", Evidence.SEEN_IN_CLIENTS, "public client code"
+        ),
+        Behaviour("The row's name is the history_title, its type PointsAdjustment.", Evidence.OUR_DEFAULT, "-"),
+        Behaviour(
+            "A balance that would fall below zero is refused with 422.",
+            Evidence.SEEN_IN_CLIENTS,
+            "public client code; status documented",
+        ),
+        Behaviour("A busy record is 423.", Evidence.SEEN_IN_CLIENTS, "public client code; status documented"),
+        Behaviour("An unknown customer is 404.", Evidence.SEEN_IN_CLIENTS, "public client code"),
+        Behaviour("Bad credentials are 401.", Evidence.SEEN_IN_CLIENTS, "public client code"),
+        Behaviour('Refusals are {"error": text}.', Evidence.SEEN_IN_CLIENTS, "the shape seen elsewhere"),
+        Behaviour("An unknown path is an HTML page.", Evidence.SEEN_IN_CLIENTS, "public client code"),
+        Behaviour(
+            "apply_adjustment_to_points_earned defaults to true (configurable).",
+            Evidence.OUR_DEFAULT,
+            "the vendor's page preselects true",
+        ),
+        Behaviour(
+            "10 requests a second for each account, told by ratelimit headers.",
+            Evidence.DOCUMENTED,
+            "Loyalty API, rate limits",
+        ),
+        Behaviour(
+            "100 requests a minute for each app key.",
+            Evidence.DOCUMENTED,
+            "App Developer API, adjust points page",
+        ),
+        Behaviour("customer_id is looked up in the namespace shopify (configurable).", Evidence.OUR_DEFAULT, "-"),
+    ),
+)
