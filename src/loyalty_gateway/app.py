@@ -27,13 +27,14 @@ from loyalty_gateway.vendor import Vendor
 _SQLITE = "sqlite:///"
 
 
-def create_app(
+def create_app(  # noqa: PLR0913 - what may be given instead of the usual parts
     config: Config,
     vendors: Mapping[str, Vendor],
     *,
     specs: Path | None = None,
     journal: Journal | None = None,
     ledger: Ledger | None = None,
+    contracts: Mapping[str, Contract] | None = None,
 ) -> Starlette:
     """The gateway as an ASGI application; its ledger opens and closes with the application's lifespan.
 
@@ -43,6 +44,7 @@ def create_app(
         specs: the folder of the specs, by default the one shipped.
         journal: where request lines go, by default to standard output.
         ledger: a ledger to use instead of the configured one.
+        contracts: contracts loaded before, by vendor; the others are loaded.
 
     Raises:
         ConfigurationError: a spec, overlay, credential or path alias is wrong.
@@ -56,9 +58,9 @@ def create_app(
             endpoint=_endpoint(
                 vendors[name],
                 chosen,
+                contract=(contracts or {}).get(name) or load_contract(vendors[name], chosen.overlays, specs),
                 config=config,
                 merchants=merchants,
-                specs=specs,
                 ledger=ledger,
                 metrics=metrics,
                 journal=journal,
@@ -152,15 +154,14 @@ def _endpoint(  # noqa: PLR0913 - composing is naming every part
     vendor: Vendor,
     chosen: VendorConfig,
     *,
+    contract: Contract,
     config: Config,
     merchants: Mapping[str, Merchant],
-    specs: Path | None,
     ledger: Ledger,
     metrics: Metrics,
     journal: Journal,
 ) -> Endpoint:
     where = f"vendors.{vendor.name}"
-    contract = load_contract(vendor, chosen.overlays, specs)
     credentials = [
         Credential(
             where=f"{where}.credentials[{index}]",

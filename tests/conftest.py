@@ -1,0 +1,188 @@
+"""What the tests share: the vendors there are, their compiled contracts, and gateways to ask."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import yaml
+from starlette.testclient import TestClient
+
+from loyalty_gateway.app import create_app, load_contract
+from loyalty_gateway.config import parse_config
+from loyalty_gateway.journal import Journal
+from loyalty_gateway.spec import Contract, specs_folder
+from loyalty_gateway.vendor import Vendor, discover
+
+ROOT = Path(__file__).parents[1]
+DEMO: dict[str, Any] = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def vendors() -> dict[str, Vendor]:
+    return discover()
+
+
+@pytest.fixture(scope="session")
+def contracts(vendors: dict[str, Vendor]) -> dict[str, Contract]:
+    return {name: load_contract(vendor, (), specs_folder()) for name, vendor in vendors.items()}
+
+
+def demo_config(**overrides: Any) -> dict[str, Any]:
+    """The shipped configuration as plain values, rate limits off, with top-level keys replaced."""
+    config: dict[str, Any] = json.loads(json.dumps(DEMO))
+    config["server"]["rate_limits"] = False
+    return config | overrides
+
+
+@dataclass
+class Gateway:
+    """A gateway in this process, asked without a socket."""
+
+    client: TestClient
+    ledger: Path
+    log: io.BytesIO
+
+    def post(
+        self, path: str, body: Any = None, headers: Mapping[str, str] | None = None, **more: Any
+    ) -> httpx2.Response:
+        """POSTs a JSON body; pass ``content=`` instead of a body for raw bytes."""
+        if body is not None:
+            more["json"] = body
+        return self.client.post(path, headers=headers, **more)
+
+    def rows(self, statement: str, *parameters: Any) -> list[dict[str, Any]]:
+        """Rows of the ledger, read with SQL as an operator would."""
+        with sqlite3.connect(self.ledger) as db:
+            db.row_factory = sqlite3.Row
+            found = [dict(row) for row in db.execute(statement, parameters)]
+        db.close()
+        return found
+
+    def wallet(self, reference: str, merchant: str = "demo") -> dict[str, Any]:
+        """The wallet of ``namespace:value``."""
+        namespace, _, value = reference.partition(":")
+        (wallet,) = self.rows(
+            "SELECT w.* FROM wallets w JOIN customer_references r ON r.wallet_id = w.id "
+            "JOIN merchants m ON m.id = r.merchant_id WHERE m.name = ? AND r.namespace = ? AND r.value = ?",
+            merchant,
+            namespace,
+            value,
+        )
+        return wallet
+
+    def entries(self) -> list[dict[str, Any]]:
+        """All entries, oldest first."""
+        return self.rows("SELECT * FROM entries ORDER BY id")
+
+    def exclude(self, reference: str) -> None:
+        """Excludes a customer, as an operator would."""
+        with sqlite3.connect(self.ledger) as db:
+            db.execute("UPDATE wallets SET excluded = 1 WHERE id = ?", (self.wallet(reference)["id"],))
+        db.close()
+
+    def set_available(self, reference: str, points: int) -> None:
+        """Sets a balance behind the ledger's back, for balances that adjustments cannot reach quickly."""
+        with sqlite3.connect(self.ledger) as db:
+            db.execute("UPDATE wallets SET available = ? WHERE id = ?", (points, self.wallet(reference)["id"]))
+        db.close()
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The request lines written so far; those of the last tenth of a second may be missing."""
+        return [json.loads(line) for line in self.log.getvalue().splitlines()]
+
+    def metrics(self) -> str:
+        return self.client.get("/-/metrics").text
+
+
+StartGateway = Callable[..., Gateway]
+
+
+@pytest.fixture
+def start_gateway(
+    tmp_path: Path, vendors: dict[str, Vendor], contracts: dict[str, Contract]
+) -> Iterator[StartGateway]:
+    """Starts gateways from plain configuration values; ``clock=`` (microseconds) and ``ledger=`` may be given."""
+    with ExitStack() as stack:
+
+        def start(config: dict[str, Any] | None = None, **more: Any) -> Gateway:
+            config = json.loads(json.dumps(config or demo_config()))
+            path = tmp_path / f"ledger-{len(list(tmp_path.glob('*.db')))}.db"
+            config["ledger"] = f"sqlite:///{path}"
+            parsed = parse_config(config, vendors, {})
+            usable = {
+                name: contract
+                for name, contract in contracts.items()
+                if name in parsed.vendors and not parsed.vendors[name].overlays
+            }
+            log = io.BytesIO()
+            app = create_app(parsed, vendors, journal=Journal(log), contracts=usable, **more)
+            client = TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=True)
+            return Gateway(client=stack.enter_context(client), ledger=path, log=log)
+
+        yield start
+
+
+@pytest.fixture
+def gateway(start_gateway: StartGateway) -> Gateway:
+    """The demo gateway, rate limits off, on a fresh ledger."""
+    return start_gateway()
+
+
+@dataclass
+class Served:
+    """A gateway served as a user would, in a process of its own."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    ledger: Path
+    log: Path
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+
+@contextmanager
+def serving(folder: Path, config: dict[str, Any], *arguments: str) -> Iterator[Served]:
+    """``loyalty-gateway serve`` on a free port with this configuration, its ledger in the folder."""
+    ledger = folder / "served.db"
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(config | {"ledger": f"sqlite:///{ledger}"}), encoding="utf-8")
+    log = folder / f"log-{time.monotonic_ns()}"
+    command = [sys.executable, "-m", "loyalty_gateway", "serve", "--config", str(path), "--port", "0"]
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [*command, *arguments],
+            stdout=out,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"PYTHONWARNINGS": "default"},
+        )
+    assert process.stderr is not None
+    try:
+        told = process.stderr.readline().decode()
+        found = re.search(r"http://\S+", told)
+        assert found, told + process.stderr.read().decode()
+        yield Served(process=process, url=found[0], ledger=ledger, log=log)
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stderr.close()
