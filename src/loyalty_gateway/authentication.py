@@ -7,7 +7,7 @@ import re
 import secrets
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 import msgspec
 
@@ -26,7 +26,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     merchant: Merchant
     scopes: frozenset[str]
-    networks: tuple[str, ...] = ()
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +68,7 @@ class Authenticator:
                     id=credential.where,
                     merchant=credential.merchant,
                     scopes=credential.scopes,
-                    networks=credential.networks,
+                    networks=tuple(map(ip_network, credential.networks)),
                 ),
             )
 
@@ -148,7 +148,13 @@ def _user_and_password(encoded: str) -> list[str] | None:
 
 
 def _from_allowed_address(caller: Caller, address: str) -> Caller:
-    if caller.networks and not any(ip_address(address) in ip_network(network) for network in caller.networks):
+    if not caller.networks:
+        return caller
+    try:
+        here = ip_address(address)
+    except ValueError as error:  # a Unix socket has no address
+        raise Problem(Code.ADDRESS_NOT_ALLOWED) from error
+    if not any(here in network for network in caller.networks):
         raise Problem(Code.ADDRESS_NOT_ALLOWED)
     return caller
 

@@ -73,7 +73,7 @@ def _defects(reports: Sequence[Report]) -> Table:
     for report in reports:
         for defect in report.defects:
             action = defect.answered_by
-            answer = f"{action.where}: {action.reason}" if action is not None else "nothing; it does no harm"
+            answer = f"{action.where}: {action.reason}" if action is not None else "no action"
             table.add_row(report.vendor.name, defect.what, defect.place, answer)
     return table
 

@@ -96,13 +96,12 @@ def adjust_everyone(  # noqa: PLR0913 - a statement's parameters
     )
     db.execute(
         f"""
-        UPDATE wallets SET
-        (available, lifetime_earned, lifetime_burned, version, tier, updated_at, last_entry_at) =
-            (SELECT available + delta, earned, lifetime_burned + {_BURNED_DELTA[lifetime]}, version + 1,
-                    {_tier(instruction.merchant.tiers)}, max(:now, updated_at + 1), max(:now, updated_at + 1)
-             FROM (SELECT *, lifetime_earned + {_EARNED_DELTA[lifetime]} AS earned
-                   FROM (SELECT wallets.*, {delta} AS delta)))
-        WHERE merchant_id = :merchant_id AND excluded = 0
+        UPDATE wallets
+        SET available = points_after, lifetime_earned = lifetime_earned + earned_delta,
+            lifetime_burned = lifetime_burned + burned_delta, version = entry.version,
+            tier = {_tier(instruction.merchant.tiers)}, updated_at = occurred_at, last_entry_at = occurred_at
+        FROM (SELECT * FROM entries WHERE id >= :first_entry_id) AS entry
+        WHERE wallets.id = entry.wallet_id
         """,  # noqa: S608
         parameters | {f"tier_{index}": tier.name for index, tier in enumerate(instruction.merchant.tiers)},
     )
@@ -113,7 +112,7 @@ def _tier(tiers: tuple[Tier, ...]) -> str:
     if not tiers:
         return "NULL"
     cases = " ".join(
-        f"WHEN earned >= {tier.points_required} THEN :tier_{index}"
+        f"WHEN lifetime_earned + earned_delta >= {tier.points_required} THEN :tier_{index}"
         for index, tier in reversed(list(enumerate(tiers)))
     )
     return f"CASE {cases} END"

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+from jsonschema.validators import validator_for
 from openapi_schema_validator import OAS30Validator, OAS31Validator
 from openapi_spec_validator import OpenAPIV30SpecValidator, OpenAPIV31SpecValidator
+from openapi_spec_validator.schemas import get_schema_content_v30, get_schema_content_v31
 
 from loyalty_gateway.spec.document import Action, Document, apply
 
@@ -21,21 +23,20 @@ class PublishedDefect(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def published_defects(document: Document) -> tuple[PublishedDefect, ...]:
-    """The defects of the document as published, each with the first overlay action after which it is gone."""
-    open_defects = dict.fromkeys(_defects(document.published))
-    answered: dict[tuple[str, str], Action] = {}
+    """The defects of the document as published, each with the overlay action since which it is gone for good."""
+    found = tuple(dict.fromkeys(_defects(document.published)))
+    answers: dict[tuple[str, str], Action] = {}
     current = document.published
-    for action in document.actions:
-        if not open_defects.keys() - answered.keys():
-            break
+    for action in document.actions if found else ():
         current = apply(action, current)
         remaining = set(_defects(current))
-        for defect in open_defects:
-            if defect not in remaining:
-                answered.setdefault(defect, action)
+        for defect in found:
+            if defect in remaining:
+                answers.pop(defect, None)
+            else:
+                answers.setdefault(defect, action)
     return tuple(
-        PublishedDefect(place=place, what=what, answered_by=answered.get((place, what)))
-        for place, what in open_defects
+        PublishedDefect(place=place, what=what, answered_by=answers.get((place, what))) for place, what in found
     )
 
 
@@ -93,16 +94,18 @@ def _example_defects(document: dict[str, Any], content: dict[str, Any], place: s
 
 def _invalid_openapi(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     is_30 = str(document.get("openapi", "")).startswith("3.0")
-    validator = (OpenAPIV30SpecValidator if is_30 else OpenAPIV31SpecValidator)(document)
-    seen = set()
-    for error in validator.iter_errors():
-        for cause in _deepest(error):
-            place = "/".join(str(part).replace("~", "~0").replace("/", "~1") for part in cause.absolute_path)
-            if (
-                found := (f"/{place}", f"not valid OpenAPI {document['openapi']}: {cause.message[:160]}")
-            ) not in seen:
-                seen.add(found)
-                yield found
+    # The spec validator tells of a schema error only the outermost place, so the OpenAPI schema is asked itself.
+    schema = get_schema_content_v30() if is_30 else get_schema_content_v31()
+    errors = [cause for error in validator_for(schema)(schema).iter_errors(document) for cause in _deepest(error)]
+    if not errors:
+        errors = list((OpenAPIV30SpecValidator if is_30 else OpenAPIV31SpecValidator)(document).iter_errors())
+    for place, message in dict.fromkeys((_pointer(error), error.message[:160]) for error in errors):
+        yield place, f"not valid OpenAPI {document['openapi']}: {message}"
+
+
+def _pointer(error: Any) -> str:
+    parts = (str(part).replace("~", "~0").replace("/", "~1") for part in error.absolute_path)
+    return "/" + "/".join(parts)
 
 
 def _deepest(error: Any) -> Iterator[Any]:
@@ -112,7 +115,8 @@ def _deepest(error: Any) -> Iterator[Any]:
         yield error
         return
     depth = max(len(cause.absolute_path) for cause in causes)
-    yield from (cause for cause in causes if len(cause.absolute_path) == depth)
+    # That a schema is no reference either is no news.
+    yield from (cause for cause in causes if len(cause.absolute_path) == depth and "'$ref'" not in cause.message)
 
 
 def _resolved(document: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
