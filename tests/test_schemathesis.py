@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Served, demo_config, serving
 
+from conftest import Served, demo_config, serving
 from loyalty_gateway.spec import Contract
 from loyalty_gateway.vendor import discover
 
@@ -36,11 +36,21 @@ def test_every_check_of_schemathesis_passes(
     document = tmp_path / "openapi.json"
     document.write_text(json.dumps(contracts[vendor].document.corrected), encoding="utf-8")
     url = served.url + _SERVER_PATHS.get(vendor, f"/{vendor}")
-    tool = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(_HERE / "schemathesis" / f"{vendor}.toml")]
+    tool = [
+        sys.executable,
+        "-m",
+        "schemathesis.cli",
+        "--config-file",
+        str(_HERE / "schemathesis" / f"{vendor}.toml"),
+    ]
     options = ["--max-examples", _EXAMPLES, "--seed", _SEED, "--no-color"]
 
     told = subprocess.run(
-        [*tool, "run", str(document), "--url", url, *options], capture_output=True, text=True, check=False, cwd=tmp_path
+        [*tool, "run", str(document), "--url", url, *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
     )
 
     assert told.returncode == 0, told.stdout + told.stderr

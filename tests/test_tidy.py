@@ -1,0 +1,166 @@
+"""Style and architecture, held by tests: import directions, docstrings, types, lint, and lists in documents."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from readme import README, generated
+
+from conftest import ROOT
+from loyalty_gateway.vendor import discover
+
+_SOURCE = ROOT / "src" / "loyalty_gateway"
+_MODULES = sorted(_SOURCE.rglob("*.py"))
+_PYTHON = [
+    path for folder in ("src", "tests", "benchmarks", "tools") for path in sorted((ROOT / folder).rglob("*.py"))
+]
+_DOMAIN = ("adjustment.py", "engine.py", "problem.py")
+
+# A library, and the only places that may import it.
+_HOMES = {
+    "openapi_core": ("spec/",),
+    "openapi_spec_validator": ("spec/",),
+    "openapi_schema_validator": ("spec/",),
+    "jsonschema": ("spec/",),
+    "jsonschema_rs": ("spec/",),
+    "oas_patch": ("spec/",),
+    "werkzeug": ("spec/",),
+    "yaml": ("spec/", "config.py"),
+    "sqlite3": ("ledger/sqlite",),
+    "uvicorn": ("cli.py",),
+    "uvloop": ("cli.py",),
+    "typer": ("cli.py",),
+    "rich": ("check.py",),
+    "limits": ("rate_limit.py",),
+    "prometheus_client": ("metrics.py",),
+    "starlette": ("app.py", "body.py", "cli.py", "endpoint.py", "own_paths.py"),
+    "httpx": ("upstream/",),
+    "loyalty_gateway.app": ("cli.py", "check.py"),
+    "loyalty_gateway.endpoint": ("app.py",),
+    "loyalty_gateway.cli": ("__main__.py",),
+}
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _place(path: Path) -> str:
+    return path.relative_to(_SOURCE).as_posix()
+
+
+@pytest.mark.parametrize("library", sorted(_HOMES))
+def test_a_library_is_imported_in_its_home_only(library: str) -> None:
+    strangers = [
+        _place(path)
+        for path in _MODULES
+        if any(name == library or name.startswith(f"{library}.") for name in _imports(path))
+        and not _place(path).startswith(_HOMES[library])
+    ]
+
+    assert strangers == []
+
+
+@pytest.mark.parametrize("module", sorted((_SOURCE / "vendors").glob("*.py")), ids=lambda path: path.stem)
+def test_a_vendor_imports_the_domain_and_nothing_that_moves_bytes(module: Path) -> None:
+    allowed = {"adjustment", "moment", "problem", "vendor"}
+
+    ours = {name.split(".")[1] for name in _imports(module) if name.startswith("loyalty_gateway.")}
+
+    assert ours <= allowed
+
+
+@pytest.mark.parametrize("module", _DOMAIN)
+def test_the_domain_imports_nothing_but_the_domain(module: str) -> None:
+    ours = {name.split(".")[1] for name in _imports(_SOURCE / module) if name.startswith("loyalty_gateway.")}
+
+    assert ours <= {name.removesuffix(".py") for name in _DOMAIN}
+
+
+def test_nothing_outside_the_vendors_folder_names_a_vendor() -> None:
+    names = re.compile("|".join(discover()), re.IGNORECASE)
+
+    naming = [
+        f"{_place(path)}:{node.lineno}"
+        for path in _MODULES
+        if not _place(path).startswith("vendors/")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Name | ast.Attribute | ast.Constant)
+        and names.search(getattr(node, "id", "") or getattr(node, "attr", "") or str(getattr(node, "value", "")))
+        and not (isinstance(node, ast.Constant) and len(str(node.value)) > 40)
+    ]
+
+    assert naming == []
+
+
+@pytest.mark.parametrize("path", _MODULES, ids=_place)
+def test_a_module_opens_with_a_sentence(path: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+    assert docstring
+    assert re.search(r"[.:]$", docstring.splitlines()[0])
+
+
+def test_no_unfinished_place_is_left() -> None:
+    marks = re.compile(r"\b(TO" + "DO|FIX" + "ME|XX" + "X|HA" + r"CK)\b|pytest\.mark\.sk" + "ip|xf" + r"ail\(")
+
+    found = [str(path.relative_to(ROOT)) for path in _PYTHON if marks.search(path.read_text(encoding="utf-8"))]
+
+    assert found == []
+
+
+def test_the_generated_parts_of_the_readme_are_up_to_date() -> None:
+    text = README.read_text(encoding="utf-8")
+
+    assert generated(text, discover()) == text, "run: python3 tools/readme.py"
+
+
+def test_the_architecture_says_why_each_dependency_is_there() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = {re.split(r"[<>=\[; ]", dependency)[0] for dependency in project["dependencies"]}
+    section = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").partition("## Dependencies")[2]
+
+    told = {name for row in re.findall(r"^\| ([^|]+) \|", section, re.MULTILINE) for name in row.split(", ")}
+
+    assert names <= told
+    assert told - {"library", "---"} <= names
+
+
+def test_the_readme_lists_every_command() -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "loyalty_gateway", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    commands = set(re.findall(r"^│ (\w+) ", told, re.MULTILINE)) | set(
+        re.findall(r"^  (\w+)  ", told, re.MULTILINE)
+    )
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+
+    assert {"serve", "check"} <= commands
+    assert {command for command in commands if f"`loyalty-gateway {command}`" not in readme} == set()
+
+
+def test_types_are_strictly_right() -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "mypy", "--no-error-summary"], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+
+    assert told.returncode == 0, told.stdout + told.stderr
+
+
+@pytest.mark.parametrize("check", [("check",), ("format", "--check")], ids=["lint", "format"])
+def test_style_is_right(check: tuple[str, ...]) -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "ruff", *check, "."], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+
+    assert told.returncode == 0, told.stdout + told.stderr
