@@ -1,6 +1,7 @@
 """One structured line per request, written in batches so that no request waits for the terminal."""
 
 import asyncio
+import contextlib
 import sys
 import time
 import traceback
@@ -61,8 +62,10 @@ class Journal:
             return
         lines, self._lines = self._lines, []
         stream = self._stream or sys.stdout.buffer
-        stream.write(b"\n".join(lines) + b"\n")
-        stream.flush()
+        # Nobody reads any more, or the disk is full: lines are lost then, and requests go on.
+        with contextlib.suppress(OSError, ValueError):
+            stream.write(b"\n".join(lines) + b"\n")
+            stream.flush()
 
 
 def frames_of(error: BaseException) -> list[str]:

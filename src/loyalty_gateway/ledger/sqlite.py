@@ -75,7 +75,7 @@ class SqliteLedger:
     async def ready(self) -> bool:
         """See ``Ledger.ready``."""
         try:
-            await self._in_writer(lambda: self._connection().execute("SELECT 1").fetchone())
+            await self._in_writer(lambda: self._connection().execute("SELECT 1 FROM wallets LIMIT 1").fetchone())
         except (sqlite3.Error, RuntimeError):
             return False
         return True
