@@ -32,6 +32,12 @@ ROOT = Path(__file__).parents[1]
 DEMO: dict[str, Any] = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Lets the contract suite run over vendors that stand elsewhere."""
+    parser.addoption("--vendors", type=Path, help="a package of vendors for the contract suite, as a folder")
+    parser.addoption("--specs", type=Path, help="the folder of those vendors' specs")
+
+
 @pytest.fixture(scope="session")
 def vendors() -> dict[str, Vendor]:
     return discover()

@@ -41,7 +41,7 @@ def test_every_check_of_schemathesis_passes(
         "-m",
         "schemathesis.cli",
         "--config-file",
-        str(_HERE / "schemathesis" / f"{vendor}.toml"),
+        str(_HERE / "schemathesis_settings" / f"{vendor}.toml"),
     ]
     options = ["--max-examples", _EXAMPLES, "--seed", _SEED, "--no-color"]
 
