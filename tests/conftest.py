@@ -122,7 +122,7 @@ StartGateway = Callable[..., Gateway]
 def start_gateway(
     tmp_path: Path, vendors: dict[str, Vendor], contracts: dict[str, Contract]
 ) -> Iterator[StartGateway]:
-    """Starts gateways from plain configuration values; ``clock=`` (microseconds) and ``ledger=`` may be given."""
+    """Starts gateways from plain configuration values, or with parts that ``create_app`` takes."""
     with ExitStack() as stack:
 
         def start(config: dict[str, Any] | None = None, **more: Any) -> Gateway:

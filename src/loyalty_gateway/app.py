@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from loyalty_gateway.adjustment import Merchant
+from loyalty_gateway.adjustment import CustomerReference, Merchant
 from loyalty_gateway.authentication import Authenticator, Credential
 from loyalty_gateway.body import parse_json
 from loyalty_gateway.config import Config, MerchantConfig, VendorConfig
@@ -18,7 +18,7 @@ from loyalty_gateway.ledger import Ledger
 from loyalty_gateway.ledger.sqlite import SqliteLedger
 from loyalty_gateway.metrics import Metrics
 from loyalty_gateway.own_paths import OwnPaths
-from loyalty_gateway.problem import ConfigurationError
+from loyalty_gateway.problem import ConfigurationError, Problem
 from loyalty_gateway.rate_limit import RateLimits
 from loyalty_gateway.routing import Paths
 from loyalty_gateway.spec import Contract, load_document, specs_folder
@@ -73,11 +73,11 @@ def create_app(  # noqa: PLR0913 - what may be given instead of the usual parts
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        await ledger.open()
         try:
+            await ledger.open()
             for name, chosen in config.merchants.items():
                 for customer in chosen.customers:
-                    await ledger.enrol(merchants[name], customer.customer_references())
+                    await _enrol(ledger, merchants[name], customer.customer_references())
             yield
         finally:
             await ledger.close()
@@ -99,6 +99,15 @@ def open_ledger(config: Config, metrics: Metrics | None = None) -> Ledger:
         everyone_at_most=config.everyone_at_most,
         gauges=metrics,
     )
+
+
+async def _enrol(ledger: Ledger, merchant: Merchant, references: tuple[CustomerReference, ...]) -> None:
+    """Enrols a customer of the configuration; raises ConfigurationError where the ledger cannot take one."""
+    try:
+        await ledger.enrol(merchant, references)
+    except Problem as problem:
+        what = f"cannot enrol {references[0]} of {merchant.name}: {problem.code.value}; is it in use elsewhere?"
+        raise ConfigurationError("ledger", what) from problem
 
 
 class _Served:

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Any
 
 import msgspec
 
@@ -91,11 +92,27 @@ class Authenticator:
             if fields is None:
                 continue
             found = True
-            digest = _digest(fields)
-            known = self._callers.get(digest)
-            if known is not None and hmac.compare_digest(known[0], digest):
-                return _from_allowed_address(known[1], address)
+            caller = self._caller(fields)
+            if caller is not None:
+                return _from_allowed_address(caller, address)
         raise Problem(Code.INVALID_CREDENTIALS if found else Code.MISSING_CREDENTIALS)
+
+    def authenticate_by_body(self, body: Any, operation: Operation, address: str) -> Caller:
+        """The caller named by the operation's ``body_credentials``; raises Problem as ``authenticate`` does."""
+        names = operation.body_credentials
+        values = [body.get(name) for name in names] if isinstance(body, dict) else []
+        fields = {field: str(value) for field, value in zip(names.values(), values, strict=False) if value}
+        if not fields or len(fields) < len(names):
+            raise Problem(Code.MISSING_CREDENTIALS)
+        caller = self._caller(fields)
+        if caller is None:
+            raise Problem(Code.INVALID_CREDENTIALS)
+        return _from_allowed_address(caller, address)
+
+    def _caller(self, fields: Mapping[str, str]) -> Caller | None:
+        digest = _digest(fields)
+        known = self._callers.get(digest)
+        return known[1] if known is not None and hmac.compare_digest(known[0], digest) else None
 
     def _fields(
         self, request: Request, schemes: tuple[SecurityScheme, ...], operation: Operation

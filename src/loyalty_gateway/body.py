@@ -14,7 +14,7 @@ from loyalty_gateway.problem import Code, Problem
 DEEPEST_NESTING: Final = 64
 """Objects and arrays within each other that are read; more is refused as unreadable."""
 
-_JSON_CHARSETS = frozenset({"", "utf-8", "utf8", "us-ascii"})
+_JSON_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii"})
 
 
 async def read_body(receive: Receive, headers: Mapping[str, str], largest: int) -> bytes:
@@ -61,8 +61,8 @@ def media_type_of(content_type: str, accepted: Collection[str]) -> str:
     message = Message()
     message["content-type"] = content_type
     media_type = message.get_content_type() if content_type else ""
-    charset = message.get_content_charset("")
-    if media_type not in accepted or charset not in _JSON_CHARSETS:
+    names_charset = message.get_param("charset") is not None
+    if media_type not in accepted or (names_charset and message.get_content_charset("") not in _JSON_CHARSETS):
         raise Problem(Code.UNSUPPORTED_MEDIA_TYPE)
     return media_type
 

@@ -54,9 +54,10 @@ def check(
     with _told_to_people():
         vendors = discover()
         chosen = load_config(config, vendors)
-        create_app(chosen, vendors)
         overlays = {name: vendor.overlays for name, vendor in chosen.vendors.items()}
-        render_report(check_vendors(vendors, overlays), sys.stdout)
+        reports = check_vendors(vendors, overlays)
+        create_app(chosen, vendors, contracts={report.vendor.name: report.contract for report in reports})
+        render_report(reports, sys.stdout)
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Hashable, Mapping
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 import yaml
@@ -17,6 +17,8 @@ from loyalty_gateway.vendor import Vendor
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _RATE = re.compile(r"(\d+)\s*/\s*(\d+)\s*s")
 T = TypeVar("T")
+AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+_LONGEST_KEEP_HOURS: Final = 24 * 366
 _NOT_FIELDS = ("merchant", "scopes", "networks")
 
 
@@ -24,15 +26,15 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Where and how to listen. ``largest_body`` is in bytes."""
 
     host: str = "127.0.0.1"
-    port: int = 8000
-    largest_body: int = 1_048_576
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8000
+    largest_body: AtLeastOne = 1_048_576
     rate_limits: bool = True
 
 
 class IdempotencyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long an idempotency key is remembered."""
+    """How long an idempotency key is remembered: up to a year."""
 
-    keep_hours: float = 24
+    keep_hours: Annotated[float, msgspec.Meta(ge=0, le=_LONGEST_KEEP_HOURS)] = 24
 
 
 class CustomerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -99,10 +101,10 @@ class _VendorKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class _Keys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     server: ServerConfig = ServerConfig()
     ledger: str = "sqlite:///loyalty.db"
-    everyone_at_most: int = 100_000
+    everyone_at_most: AtLeastOne = 100_000
     idempotency: IdempotencyConfig = IdempotencyConfig()
-    merchants: dict[str, MerchantConfig] = {}
-    vendors: dict[str, dict[str, Any]] = {}
+    merchants: dict[str, Any] = {}
+    vendors: dict[str, Any] = {}
 
 
 def load_config(path: Path, vendors: Mapping[str, Vendor], environment: Mapping[str, str] = os.environ) -> Config:
@@ -129,23 +131,26 @@ def parse_config(
     raw: Any, vendors: Mapping[str, Vendor], environment: Mapping[str, str], *, where: str = "config"
 ) -> Config:
     """The configuration given as plain values; see ``load_config``."""
-    keys = _convert(_expand(raw if raw is not None else {}, environment, ""), _Keys, where, "")
+    keys = _convert(_expand(raw if raw is not None else {}, environment, where, ""), _Keys, where, "")
     for name in keys.vendors:
         if name not in vendors:
             known = ", ".join(sorted(vendors))
             raise ConfigurationError(f"{where}: vendors.{name}", f"no such vendor; there are {known}")
-    _check_merchants(keys, where)
+    merchants = {
+        name: _convert(given, MerchantConfig, where, f"merchants.{name}") for name, given in keys.merchants.items()
+    }
+    _check_merchants(merchants, where)
     return Config(
         server=keys.server,
         ledger=keys.ledger,
         everyone_at_most=keys.everyone_at_most,
         idempotency=keys.idempotency,
-        merchants=keys.merchants,
+        merchants=merchants,
         vendors={name: _vendor_config(vendors[name], given, keys, where) for name, given in keys.vendors.items()},
     )
 
 
-def _vendor_config(vendor: Vendor, given: dict[str, Any], keys: _Keys, where: str) -> VendorConfig:
+def _vendor_config(vendor: Vendor, given: Any, keys: _Keys, where: str) -> VendorConfig:
     path = f"vendors.{vendor.name}"
     chosen = _convert(given, _VendorKeys, where, path)
     limits = {limit.name for operation in vendor.operations for limit in operation.rate_limits}
@@ -196,8 +201,8 @@ def _credential(raw: dict[str, Any], keys: _Keys, where: str) -> CredentialConfi
     )
 
 
-def _check_merchants(keys: _Keys, where: str) -> None:
-    for name, merchant in keys.merchants.items():
+def _check_merchants(merchants: dict[str, MerchantConfig], where: str) -> None:
+    for name, merchant in merchants.items():
         thresholds = [tier.points_required for tier in merchant.tiers]
         if thresholds != sorted(set(thresholds)):
             raise ConfigurationError(f"{where}: merchants.{name}.tiers", "must ascend by points_required")
@@ -231,21 +236,21 @@ def _convert(raw: Any, kind: type[T], where: str, path: str) -> T:
         raise ConfigurationError(f"{where}: {key}" if key else where, what) from error
 
 
-def _expand(node: Any, environment: Mapping[str, str], path: str) -> Any:
+def _expand(node: Any, environment: Mapping[str, str], where: str, path: str) -> Any:
     match node:
         case dict():
-            return {key: _expand(value, environment, f"{path}.{key}") for key, value in node.items()}
+            return {key: _expand(value, environment, where, f"{path}.{key}") for key, value in node.items()}
         case list():
-            return [_expand(value, environment, f"{path}[{index}]") for index, value in enumerate(node)]
+            return [_expand(value, environment, where, f"{path}[{index}]") for index, value in enumerate(node)]
         case str():
-            return _VARIABLE.sub(lambda match: _variable(match[1], environment, path.lstrip(".")), node)
+            return _VARIABLE.sub(lambda match: _variable(match[1], environment, f"{where}: {path[1:]}"), node)
         case _:
             return node
 
 
-def _variable(name: str, environment: Mapping[str, str], path: str) -> str:
+def _variable(name: str, environment: Mapping[str, str], where: str) -> str:
     if name not in environment:
-        raise ConfigurationError(path, f"the environment variable {name} is not set")
+        raise ConfigurationError(where, f"the environment variable {name} is not set")
     return environment[name]
 
 

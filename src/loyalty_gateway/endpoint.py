@@ -47,6 +47,7 @@ class Exchange:
         "defects",
         "error",
         "operation",
+        "raw_body",
         "replayed",
         "request",
     )
@@ -57,6 +58,7 @@ class Exchange:
         self.contract: OperationContract | None = None
         self.caller: Caller | None = None
         self.budgets: Mapping[str, str] = {}
+        self.raw_body: bytes | None = None
         self.code: Code | None = None
         self.replayed = False
         self.error: Exception | None = None
@@ -98,7 +100,7 @@ class Endpoint:
         exchange = Exchange(self._received(scope))
         try:
             self._route(exchange, path, scope["query_string"])
-            caller = self._authenticate(exchange, scope)
+            caller = await self._authenticate(exchange, scope, receive)
             request = await self._validate(exchange, receive)
             adjustment = self._parse(exchange, request)
             receipt = await self._adjust(exchange, caller, request, adjustment)
@@ -127,7 +129,11 @@ class Endpoint:
 
     def _route(self, exchange: Exchange, path: str, query_string: bytes) -> None:
         request = exchange.request
-        match = self._paths.match(request.method, path)
+        try:
+            match = self._paths.match(request.method, path)
+        except Problem:
+            self._tell_unspent(exchange)
+            raise
         exchange.operation = self._operations[match.operation_id]
         exchange.contract = self._contracts[match.operation_id]
         exchange.request = Request(
@@ -140,15 +146,13 @@ class Endpoint:
             options=request.options,
         )
 
-    def _authenticate(self, exchange: Exchange, scope: Scope) -> Caller:
+    async def _authenticate(self, exchange: Exchange, scope: Scope, receive: Receive) -> Caller:
         operation, contract = _routed(exchange)
         limits = self._rate_limits
-        address = scope["client"][0] if scope.get("client") else ""
         try:
-            caller = exchange.caller = self._authenticator.authenticate(exchange.request, contract, address)
+            caller = exchange.caller = await self._caller(exchange, scope, receive)
         except Problem:
-            if limits is not None:
-                exchange.budgets = self._vendor.render_budgets(limits.unspent(operation), None)
+            self._tell_unspent(exchange)
             raise
         if limits is not None and operation.rate_limits:
             budgets, refusal = limits.spend(operation, caller)
@@ -158,12 +162,26 @@ class Endpoint:
         authorize(caller, operation, contract)
         return caller
 
+    def _tell_unspent(self, exchange: Exchange) -> None:
+        """To a caller whom nobody knows, or on a path that nobody knows, the whole budget is told."""
+        if self._rate_limits is not None and (budgets := self._rate_limits.unspent(exchange.operation)):
+            exchange.budgets = self._vendor.render_budgets(budgets, None)
+
+    async def _caller(self, exchange: Exchange, scope: Scope, receive: Receive) -> Caller:
+        operation, contract = _routed(exchange)
+        address = scope["client"][0] if scope.get("client") else ""
+        try:
+            return self._authenticator.authenticate(exchange.request, contract, address)
+        except Problem as problem:
+            if problem.code is not Code.MISSING_CREDENTIALS or not operation.body_credentials:
+                raise
+        body = await self._body_of_stranger(exchange, receive)
+        return self._authenticator.authenticate_by_body(body, operation, address)
+
     async def _validate(self, exchange: Exchange, receive: Receive) -> ValidRequest:
         _, contract = _routed(exchange)
         request = exchange.request
-        raw_body = b""
-        if contract.media_types:
-            raw_body = await read_body(receive, request.headers, self._largest_body)
+        raw_body = await self._read_body(exchange, receive) if contract.media_types else b""
         media_type, body = "", None
         if raw_body:
             media_type = media_type_of(request.headers.get("content-type", ""), contract.media_types)
@@ -178,6 +196,18 @@ class Endpoint:
             options=request.options,
             body=body,
         )
+
+    async def _read_body(self, exchange: Exchange, receive: Receive) -> bytes:
+        if exchange.raw_body is None:
+            exchange.raw_body = await read_body(receive, exchange.request.headers, self._largest_body)
+        return exchange.raw_body
+
+    async def _body_of_stranger(self, exchange: Exchange, receive: Receive) -> Any:
+        """The parsed body, in which credentials may stand; ``None`` for one that cannot be read."""
+        try:
+            return parse_json(await self._read_body(exchange, receive))
+        except Problem:
+            return None
 
     def _parse(self, exchange: Exchange, request: ValidRequest) -> Adjustment:
         operation, _ = _routed(exchange)

@@ -23,29 +23,35 @@ class RateLimits:
             operation.id: tuple(_counted(limit, overrides.get(limit.name)) for limit in operation.rate_limits)
             for operation in vendor.operations
         }
+        of_one, *of_others = self._limits.values()
+        self._everywhere = tuple(limit for limit in of_one if all(limit in others for others in of_others))
 
     def spend(self, operation: Operation, caller: Caller) -> tuple[tuple[Budget, ...], Problem | None]:
         """Counts one request; what is left of each limit, and the refusal (RATE_LIMITED) if one is exceeded."""
         budgets = []
         refusal = None
-        now = time.time()
         for limit, item in self._limits[operation.id]:
             counter: RateLimiter = self._sliding if limit.sliding else self._fixed
             subject = caller.merchant.name if limit.per == "merchant" else caller.id
             allowed = counter.hit(item, self._vendor, limit.name, subject)
             resets_at, remaining = counter.get_window_stats(item, self._vendor, limit.name, subject)
+            # Looked at after the count, so that a window never seems to last longer than it does.
+            now = time.time()
             budget = Budget(limit=limit, remaining=remaining if allowed else 0, resets_at=resets_at, now=now)
             budgets.append(budget)
             if not allowed and refusal is None:
                 refusal = Problem(Code.RATE_LIMITED, retry_after=budget.resets_in)
         return tuple(budgets), refusal
 
-    def unspent(self, operation: Operation) -> tuple[Budget, ...]:
-        """The whole budget, as it is told to a caller whom nobody knows."""
+    def unspent(self, operation: Operation | None) -> tuple[Budget, ...]:
+        """The whole budget, as it is told to a caller whom nobody knows.
+
+        Without an operation, since no path or method matched, only what holds for all of them.
+        """
         now = time.time()
         return tuple(
             Budget(limit=limit, remaining=limit.requests, resets_at=now + limit.seconds, now=now)
-            for limit, _ in self._limits[operation.id]
+            for limit, _ in (self._everywhere if operation is None else self._limits[operation.id])
         )
 
 

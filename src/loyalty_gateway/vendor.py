@@ -105,6 +105,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     ``id`` is the spec's ``operationId``. ``scopes`` are what a credential needs where the spec itself names
     none. ``ignored`` maps each published field whose wish is not carried out to the reason.
+    ``path_credentials`` are the values of the path that belong to the credentials; ``body_credentials`` maps
+    fields of the body to those of a credential, which are looked at where no other credentials are sent.
     """
 
     id: str
@@ -114,6 +116,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     ignored: Mapping[str, str] = msgspec.field(default_factory=dict)
     rate_limits: tuple[RateLimit, ...] = ()
     path_credentials: tuple[str, ...] = ()
+    body_credentials: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 class Vendor(msgspec.Struct, frozen=True, kw_only=True):

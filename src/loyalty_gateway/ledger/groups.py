@@ -57,7 +57,7 @@ class Groups:
         Raises:
             Problem: what the instruction was refused for; KEY_IN_FLIGHT, UNAVAILABLE before it joins any group.
         """
-        if self._closing or len(self._waiting) >= MOST_WAITING:
+        if self._task is None or self._task.done() or self._closing or len(self._waiting) >= MOST_WAITING:
             raise Problem(Code.UNAVAILABLE)
         future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         if instruction.idempotency is None:
@@ -84,8 +84,6 @@ class Groups:
                 self._arrived.clear()
             if not group:
                 return
-            if self._gauges is not None:
-                self._gauges.grouped(len(group), len(self._waiting))
             outcomes = await self._outcomes([instruction for instruction, _ in group])
             for (_, future), outcome in zip(group, outcomes, strict=True):
                 if future.cancelled():
@@ -99,6 +97,10 @@ class Groups:
 
     async def _outcomes(self, instructions: list[Instruction]) -> Sequence[Outcome]:
         try:
-            return await self._carry_out(instructions)
+            if self._gauges is not None:
+                self._gauges.grouped(len(instructions), len(self._waiting))
+            outcomes = await self._carry_out(instructions)
+            assert len(outcomes) == len(instructions)
+            return outcomes  # noqa: TRY300 - what it gives stands before what may go wrong
         except Exception as error:  # noqa: BLE001 - the loop must go on, and everybody be answered
             return [error] * len(instructions)

@@ -52,6 +52,7 @@ class SqliteLedger:
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger-writer")
         self._groups = Groups(self._carry_out_in_writer, gauges)
         self._db: sqlite3.Connection | None = None
+        self._closed = False
 
     async def open(self) -> None:
         """See ``Ledger.open``."""
@@ -60,12 +61,17 @@ class SqliteLedger:
 
     async def close(self) -> None:
         """See ``Ledger.close``."""
+        if self._closed:
+            return
+        self._closed = True
         await self._groups.close()
         await self._in_writer(self._close)
         self._writer.shutdown()
 
     async def enrol(self, merchant: Merchant, references: tuple[CustomerReference, ...]) -> int:
         """See ``Ledger.enrol``."""
+        if self._closed:
+            raise Problem(Code.UNAVAILABLE)
         return await self._in_writer(lambda: self._enrol(merchant, references))
 
     async def adjust(self, instruction: Instruction) -> Receipt:
@@ -74,9 +80,11 @@ class SqliteLedger:
 
     async def ready(self) -> bool:
         """See ``Ledger.ready``."""
+        if self._closed:
+            return False
         try:
             await self._in_writer(lambda: self._connection().execute("SELECT 1 FROM wallets LIMIT 1").fetchone())
-        except (sqlite3.Error, RuntimeError):
+        except (sqlite3.Error, Problem):
             return False
         return True
 
@@ -97,12 +105,15 @@ class SqliteLedger:
 
     def _connection(self) -> sqlite3.Connection:
         if self._db is None:
-            self._db = _connect(self._path)
+            raise Problem(Code.UNAVAILABLE)
         return self._db
 
     def _enrol(self, merchant: Merchant, references: tuple[CustomerReference, ...]) -> int:
-        merchant_id = self._merchant_id(merchant)
-        return self._transaction(lambda group: group.enrol(merchant_id, references))
+        try:
+            merchant_id = self._merchant_id(merchant)
+            return self._transaction(lambda group: group.enrol(merchant_id, references))
+        except sqlite3.DatabaseError as error:
+            raise _problem(error) from error
 
     async def _carry_out_in_writer(self, instructions: Sequence[Instruction]) -> Sequence[Outcome]:
         return await self._in_writer(lambda: self._carry_out(instructions))
@@ -114,12 +125,11 @@ class SqliteLedger:
             pairs = list(zip(instructions, merchant_ids, strict=True))
             return self._transaction(lambda group: [_attempt(group, *pair) for pair in pairs])
         except sqlite3.OperationalError as error:
-            busy = error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-            return [Problem(Code.RECORD_BUSY if busy else Code.UNAVAILABLE) for _ in instructions]
+            return [_problem(error) for _ in instructions]
         except Exception as error:  # noqa: BLE001 - told to whom it concerns
             if len(instructions) > 1:
                 return [outcome for one in instructions for outcome in self._carry_out([one])]
-            return [Problem(Code.UNAVAILABLE) if isinstance(error, sqlite3.DatabaseError) else error]
+            return [_problem(error) if isinstance(error, sqlite3.DatabaseError) else error]
 
     def _transaction(self, work: Callable[[Group], R]) -> R:
         db = self._connection()
@@ -164,6 +174,11 @@ def _attempt(group: Group, instruction: Instruction, merchant_id: int) -> Outcom
         return group.carry_out(instruction, merchant_id)
     except Problem as problem:
         return problem
+
+
+def _problem(error: sqlite3.DatabaseError) -> Problem:
+    busy = error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+    return Problem(Code.RECORD_BUSY if busy else Code.UNAVAILABLE)
 
 
 def _connect(path: str) -> sqlite3.Connection:

@@ -142,7 +142,7 @@ class Group:
         adjustment, merchant = instruction.adjustment, instruction.merchant
         unknown: list[tuple[CustomerReference, Wallet]] = []
         addressed: dict[int, tuple[CustomerReference, Wallet]] = {}
-        for reference in dict.fromkeys(customers):
+        for reference in customers:
             wallet = self._find(merchant_id, reference)
             if wallet is None:
                 if not merchant.enrols_unknown_customers:

@@ -18,6 +18,7 @@ from werkzeug.datastructures import Headers, ImmutableMultiDict
 
 from loyalty_gateway.problem import ConfigurationError, Violation
 from loyalty_gateway.spec.document import Document
+from loyalty_gateway.spec.validity import invalid_places
 
 
 class Defect(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +48,9 @@ class Authority:
         try:
             self._openapi = OpenAPI.from_dict(document.corrected, config=config)
         except Exception as error:  # whatever openapi-spec-validator or the schema library raises
-            raise ConfigurationError(f"{document.name} (with overlay)", explain_invalid_document(error)) from error
+            place, message = next(iter(invalid_places(document.corrected)), ("/", str(error)))
+            what = f"not valid OpenAPI at {place}: {message}"
+            raise ConfigurationError(f"{document.name} (with overlay)", what) from error
 
     def request_violations(self, request: "AuthorityRequest") -> tuple[Violation, ...]:
         """Every constraint that the request does not keep; empty for a valid one."""
@@ -123,13 +126,14 @@ def _schema_violations(
     if not isinstance(cause, InvalidSchemaValue):
         yield Violation(location=location, path=prefix, keyword="type")
         return
-    seen = set()
+    found: dict[tuple[tuple[str | int, ...], str], Violation] = {}
     for error in cause.schema_errors:
         assert isinstance(error, SchemaError)
         for violation in _violations_of_schema_error(error, location, prefix):
-            if (key := (violation.path, violation.keyword)) not in seen:
-                seen.add(key)
-                yield violation
+            found.setdefault((violation.path, violation.keyword), violation)
+    clearer = {path for path, keyword in found if keyword != "format"}
+    # A number beyond int32 breaks its format and its bounds; a person needs only the bounds.
+    yield from (one for one in found.values() if one.keyword != "format" or one.path not in clearer)
 
 
 def _violations_of_schema_error(
@@ -167,10 +171,3 @@ def _defects_of(error: Exception) -> Iterator[Defect]:
             return
         cause = cause.__cause__
     yield Defect(location="/", constraint=type(error).__name__)
-
-
-def explain_invalid_document(error: BaseException) -> str:
-    """The place and the constraint for which a document is not valid OpenAPI."""
-    path = "/".join(str(part) for part in getattr(error, "absolute_path", ()))
-    message = str(getattr(error, "message", error)).partition("\n")[0]
-    return f"not valid OpenAPI at /{path}: {message[:300]}"

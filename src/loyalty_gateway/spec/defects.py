@@ -4,12 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from jsonschema.validators import validator_for
 from openapi_schema_validator import OAS30Validator, OAS31Validator
-from openapi_spec_validator import OpenAPIV30SpecValidator, OpenAPIV31SpecValidator
-from openapi_spec_validator.schemas import get_schema_content_v30, get_schema_content_v31
 
 from loyalty_gateway.spec.document import Action, Document, apply
+from loyalty_gateway.spec.validity import invalid_places
 
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
@@ -41,7 +39,8 @@ def published_defects(document: Document) -> tuple[PublishedDefect, ...]:
 
 
 def _defects(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    yield from _invalid_openapi(document)
+    for place, message in invalid_places(document):
+        yield place, f"not valid OpenAPI {document['openapi']}: {message}"
     for index, server in enumerate(document.get("servers", ())):
         if not server.get("url"):
             yield f"/servers/{index}", "the server has no address"
@@ -90,33 +89,6 @@ def _example_defects(document: dict[str, Any], content: dict[str, Any], place: s
         for name in content["example"]:
             if name not in properties:
                 yield f"{place}/example", f"shows the field {name}, which the schema does not know"
-
-
-def _invalid_openapi(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    is_30 = str(document.get("openapi", "")).startswith("3.0")
-    # The spec validator tells of a schema error only the outermost place, so the OpenAPI schema is asked itself.
-    schema = get_schema_content_v30() if is_30 else get_schema_content_v31()
-    errors = [cause for error in validator_for(schema)(schema).iter_errors(document) for cause in _deepest(error)]
-    if not errors:
-        errors = list((OpenAPIV30SpecValidator if is_30 else OpenAPIV31SpecValidator)(document).iter_errors())
-    for place, message in dict.fromkeys((_pointer(error), error.message[:160]) for error in errors):
-        yield place, f"not valid OpenAPI {document['openapi']}: {message}"
-
-
-def _pointer(error: Any) -> str:
-    parts = (str(part).replace("~", "~0").replace("/", "~1") for part in error.absolute_path)
-    return "/" + "/".join(parts)
-
-
-def _deepest(error: Any) -> Iterator[Any]:
-    """The causes below an ``anyOf`` or ``oneOf`` that lie deepest, which is where the mistake stands."""
-    causes = [cause for child in error.context or () for cause in _deepest(child)]
-    if not causes:
-        yield error
-        return
-    depth = max(len(cause.absolute_path) for cause in causes)
-    # That a schema is no reference either is no news.
-    yield from (cause for cause in causes if len(cause.absolute_path) == depth and "'$ref'" not in cause.message)
 
 
 def _resolved(document: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:

@@ -78,14 +78,15 @@ def apply(action: Action, document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_actions(path: Path) -> list[Action]:
-    overlay = _read_yaml(path)
-    return [
-        _read_action(change, f"{path.name} actions[{index}]")
-        for index, change in enumerate(overlay.get("actions", ()))
-    ]
+    changes = _read_yaml(path).get("actions")
+    if not isinstance(changes, list):
+        raise ConfigurationError(f"{path.name} actions", "must be a list; is this an OpenAPI Overlay document?")
+    return [_read_action(change, f"{path.name} actions[{index}]") for index, change in enumerate(changes)]
 
 
-def _read_action(change: dict[str, Any], where: str) -> Action:
+def _read_action(change: Any, where: str) -> Action:
+    if not isinstance(change, dict) or not isinstance(change.get("target"), str):
+        raise ConfigurationError(where, "changes nothing that can be found: it needs a `target`, a JSONPath")
     evidence = change.get("x-evidence")
     if not isinstance(evidence, dict) or not evidence.get("tag") or not change.get("description"):
         raise ConfigurationError(where, "says not why: it needs a `description` and `x-evidence: {tag, source}`")

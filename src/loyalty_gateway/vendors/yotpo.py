@@ -156,18 +156,17 @@ def _told(problem: Problem) -> tuple[int, str]:
 
 def render_budgets(budgets: tuple[Budget, ...], _refusal: Problem | None) -> Mapping[str, str]:
     """The Loyalty API tells its limit; the App Developer API documents no headers."""
-    (budget,) = budgets
-    if budget.limit.name != "requests":
-        return {}
-    per_minute = 60 // budget.limit.seconds if budget.limit.seconds <= 60 else 1
-    spent = budget.limit.requests - budget.remaining
-    return {
-        "ratelimit-limit": str(budget.limit.requests),
-        "ratelimit-remaining": str(budget.remaining),
-        "ratelimit-reset": str(budget.resets_in),
-        "x-ratelimit-limit-minute": str(budget.limit.requests * per_minute),
-        "x-ratelimit-remaining-minute": str(budget.limit.requests * per_minute - spent),
-    }
+    match budgets:
+        case (second, minute):
+            return {
+                "ratelimit-limit": str(second.limit.requests),
+                "ratelimit-remaining": str(second.remaining),
+                "ratelimit-reset": str(second.resets_in),
+                "x-ratelimit-limit-minute": str(minute.limit.requests),
+                "x-ratelimit-remaining-minute": str(minute.remaining),
+            }
+        case _:
+            return {}
 
 
 _IGNORED = {
@@ -185,7 +184,12 @@ VENDOR = Vendor(
             render_response=render_adjust,
             scopes=("write",),
             ignored=_IGNORED,
-            rate_limits=(RateLimit(name="requests", requests=10, seconds=1, per="merchant"),),
+            rate_limits=(
+                RateLimit(name="requests", requests=10, seconds=1, per="merchant"),
+                RateLimit(name="minute", requests=600, seconds=60, per="merchant"),
+            ),
+            # As in the query: older clients call the account's guid its merchant id.
+            body_credentials={"merchant_id": "guid", "api_key": "api_key"},
         ),
         Operation(
             id="adjustStorePoints",
@@ -217,7 +221,11 @@ VENDOR = Vendor(
             Evidence.DOCUMENTED,
             "Loyalty API, authentication",
         ),
-        Behaviour("merchant_id serves for guid in the query.", Evidence.SEEN_IN_CLIENTS, "public client code"),
+        Behaviour(
+            "merchant_id serves for guid in the query, and with api_key in the body.",
+            Evidence.SEEN_IN_CLIENTS,
+            "public client code",
+        ),
         Behaviour(
             "The App Developer API takes the app key in the path and access_token in the query.",
             Evidence.DOCUMENTED,
@@ -259,6 +267,11 @@ VENDOR = Vendor(
             "10 requests a second for each account, told by ratelimit headers.",
             Evidence.DOCUMENTED,
             "Loyalty API, rate limits",
+        ),
+        Behaviour(
+            "600 requests a minute for each account, told by x-ratelimit headers.",
+            Evidence.INFERRED,
+            "the headers are documented, their figures are not: sixty seconds' worth",
         ),
         Behaviour(
             "100 requests a minute for each app key.",

@@ -1,0 +1,201 @@
+"""A SQLite ledger on an event loop of its own, asked step by step; and the instructions to ask it with."""
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from loyalty_gateway.adjustment import (
+    Adjustment,
+    CustomerReference,
+    Everyone,
+    Idempotency,
+    Instruction,
+    Lifetime,
+    Merchant,
+    Receipt,
+)
+from loyalty_gateway.ledger.sqlite import SqliteLedger
+from loyalty_gateway.problem import Code, Problem
+
+DEMO = Merchant(name="demo")
+OTHER = Merchant(name="other")
+JANE = CustomerReference("shopify", "6789012345")
+JANES_EMAIL = CustomerReference("email", "jane@example.com")
+OMAR = CustomerReference("shopify", "6789012346")
+NOBODY = CustomerReference("shopify", "1")
+
+START = 1_700_000_000_000_000
+SECOND = 1_000_000
+
+Outcome = Receipt | BaseException
+
+
+class Clock:
+    """Microseconds that pass when they are told to; it is read once in each transaction."""
+
+    def __init__(self) -> None:
+        self.now = START
+        self.readings = 0
+
+    def __call__(self) -> int:
+        self.readings += 1
+        return self.now
+
+
+class Gauged:
+    """The sizes of the groups as the ledger tells them."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.waiting: list[int] = []
+
+    def grouped(self, size: int, waiting: int) -> None:
+        self.sizes.append(size)
+        self.waiting.append(waiting)
+
+
+class Opened:
+    """A ledger with what surrounds it; ``reopen`` closes it and takes up the same file again."""
+
+    def __init__(self, path: Path, **options: Any) -> None:
+        self.path = path
+        self.clock = Clock()
+        self.gauges = Gauged()
+        self._options: dict[str, Any] = {"clock": self.clock, "gauges": self.gauges} | options
+        self._runner = asyncio.Runner()
+        self._closed = True
+        self._start()
+
+    def run(self, work: Awaitable[Any]) -> Any:
+        """What the work gives; work that never ends fails."""
+
+        async def in_time() -> Any:
+            async with asyncio.timeout(20):
+                return await work
+
+        return self._runner.run(in_time())
+
+    def close_ledger(self) -> None:
+        """Closes the ledger and keeps the event loop, for what comes afterwards."""
+        if not self._closed:
+            self._closed = True
+            self.run(self.ledger.close())
+
+    def close(self) -> None:
+        self.close_ledger()
+        self._runner.close()
+
+    def reopen(self) -> None:
+        self.close_ledger()
+        self._start()
+
+    def _start(self) -> None:
+        self.ledger = SqliteLedger(str(self.path), **self._options)
+        self.run(self.ledger.open())
+        self._closed = False
+
+    def enrol(self, *references: CustomerReference, merchant: Merchant = DEMO) -> int:
+        wallet_id: int = self.run(self.ledger.enrol(merchant, references))
+        return wallet_id
+
+    def adjust(self, instruction: Instruction) -> Receipt:
+        receipt: Receipt = self.run(self.ledger.adjust(instruction))
+        return receipt
+
+    def at_once(self, *instructions: Instruction) -> list[Outcome]:
+        """What comes of instructions that all arrive before the first is carried out."""
+
+        async def adjust_all() -> list[Outcome]:
+            return await asyncio.gather(*map(self.ledger.adjust, instructions), return_exceptions=True)
+
+        outcomes: list[Outcome] = self.run(adjust_all())
+        return outcomes
+
+    def refusal(self, instruction: Instruction) -> Code | None:
+        """The code of the refusal, ``None`` where there is none."""
+        (outcome,) = self.at_once(instruction)
+        if isinstance(outcome, Problem):
+            return outcome.code
+        assert isinstance(outcome, Receipt), outcome
+        return None
+
+    def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """Rows as another connection sees them."""
+        with closing(sqlite3.connect(self.path)) as db:
+            db.row_factory = sqlite3.Row
+            return [dict(row) for row in db.execute(statement, parameters)]
+
+    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> None:
+        """Changes the file behind the ledger's back, as an operator can."""
+        with closing(sqlite3.connect(self.path)) as db, db:
+            db.execute(statement, parameters)
+
+    def available(self, reference: CustomerReference, merchant: Merchant = DEMO) -> int:
+        (row,) = self.rows(
+            "SELECT available FROM wallets w JOIN customer_references r ON r.wallet_id = w.id "
+            "JOIN merchants m ON m.id = r.merchant_id WHERE m.name = ? AND namespace = ? AND value = ?",
+            (merchant.name, reference.namespace, reference.value),
+        )
+        return int(row["available"])
+
+    def deltas(self) -> list[int]:
+        """The effective points of all entries, oldest first."""
+        return [row["points_delta"] for row in self.rows("SELECT points_delta FROM entries ORDER BY id")]
+
+    def contents(self) -> dict[str, list[dict[str, Any]]]:
+        """Everything that the ledger holds about points, keys and customers."""
+        tables = ("merchants", "wallets", "customer_references", "entries", "idempotency_keys")
+        return {table: self.rows(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables}
+
+
+def instruction(  # noqa: PLR0917 - who, how many, with which key: read in this order everywhere
+    customers: CustomerReference | tuple[CustomerReference, ...] | Everyone = JANE,
+    points: int | None = 10,
+    key: str | None = None,
+    fingerprint: bytes = b"the request",
+    merchant: Merchant = DEMO,
+    vendor: str = "mage",
+    lifetime: Lifetime = Lifetime.EARN_AND_BURN,
+    **more: Any,
+) -> Instruction:
+    return Instruction(
+        merchant=merchant,
+        vendor=vendor,
+        adjustment=Adjustment(
+            customers=(customers,) if isinstance(customers, CustomerReference) else customers,
+            points_delta=points,
+            lifetime=lifetime,
+            **more,
+        ),
+        idempotency=None if key is None else Idempotency(key, fingerprint),
+    )
+
+
+def codes(outcomes: Sequence[Outcome]) -> list[Code | None]:
+    """The refusals' codes, ``None`` for each receipt."""
+    return [outcome.code if isinstance(outcome, Problem) else None for outcome in outcomes]
+
+
+def unfolded(opened: Opened) -> list[dict[str, Any]]:
+    """Wallets that are not the fold of their entries, or whose entries have a gap, a double or a break."""
+    return opened.rows(
+        """
+        WITH told AS (
+            SELECT *, lag(points_after, 1, 0) OVER one AS ended, lag(occurred_at, 1, 0) OVER one AS earlier,
+                   row_number() OVER one AS number
+            FROM entries WINDOW one AS (PARTITION BY wallet_id ORDER BY version)
+        )
+        SELECT w.id, w.available, w.version FROM wallets w LEFT JOIN told e ON e.wallet_id = w.id
+        GROUP BY w.id
+        HAVING w.available <> coalesce(sum(points_delta), 0)
+            OR w.lifetime_earned <> coalesce(sum(earned_delta), 0)
+            OR w.lifetime_burned <> coalesce(sum(burned_delta), 0)
+            OR w.version <> count(e.id)
+            OR coalesce(w.last_entry_at, 0) <> coalesce(max(occurred_at), 0)
+            OR sum(e.version <> number OR points_before <> ended OR points_before + points_delta <> points_after
+                   OR occurred_at <= earlier OR e.merchant_id <> w.merchant_id)
+        """
+    )
