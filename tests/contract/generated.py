@@ -12,15 +12,15 @@ from urllib.parse import quote, urlencode
 import hypothesis
 import jsonschema
 import msgspec
-from hypothesis import HealthCheck, Phase
-
 import schemathesis
+from hypothesis import HealthCheck, Phase
+from schemathesis import GenerationMode
+
 from loyalty_gateway.body import parse_json
 from loyalty_gateway.problem import Violation
 from loyalty_gateway.spec import Contract
 from loyalty_gateway.spec.contract import Requirement
 from loyalty_gateway.vendor import Operation, Request, ValidRequest, Vendor
-from schemathesis import GenerationMode
 
 Schema = dict[str, Any]
 Path = tuple[str | int, ...]

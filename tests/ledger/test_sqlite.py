@@ -396,6 +396,14 @@ def test_a_merchant_that_enrols_takes_an_unknown_customer_at_the_first_adjustmen
     assert unfolded(opened) == []
 
 
+def test_an_unknown_customer_listed_twice_is_enrolled_and_adjusted_once(opened: Opened) -> None:
+    receipt = opened.adjust(instruction((NOBODY, NOBODY), 10, merchant=ENROLLING))
+
+    assert receipt.count == 1
+    assert opened.available(NOBODY) == 10
+    assert unfolded(opened) == []
+
+
 def test_two_unknown_references_are_two_customers(opened: Opened) -> None:
     unknown = (NOBODY, CustomerReference("email", "nobody@example.com"))
 

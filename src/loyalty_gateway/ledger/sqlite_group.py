@@ -142,7 +142,8 @@ class Group:
         adjustment, merchant = instruction.adjustment, instruction.merchant
         unknown: list[tuple[CustomerReference, Wallet]] = []
         addressed: dict[int, tuple[CustomerReference, Wallet]] = {}
-        for reference in customers:
+        # A customer listed twice is adjusted once, and enrolled once.
+        for reference in dict.fromkeys(customers):
             wallet = self._find(merchant_id, reference)
             if wallet is None:
                 if not merchant.enrols_unknown_customers:
