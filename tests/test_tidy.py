@@ -160,7 +160,11 @@ def test_types_are_strictly_right() -> None:
 @pytest.mark.parametrize("check", [("check",), ("format", "--check")], ids=["lint", "format"])
 def test_style_is_right(check: tuple[str, ...]) -> None:
     told = subprocess.run(
-        [sys.executable, "-m", "ruff", *check, "--no-cache", "."], capture_output=True, text=True, check=False, cwd=ROOT
+        [sys.executable, "-m", "ruff", *check, "--no-cache", "."],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
     )
 
     assert told.returncode == 0, told.stdout + told.stderr
