@@ -101,7 +101,7 @@ def entries_of(steps: list[Step]) -> list[Entry]:
 
 
 def by_hand(balance: dict[str, int], adjustment: Adjustment) -> dict[str, int] | Code:
-    """What an adjustment makes of available, earned and burned points, reckoned without the engine."""
+    """What an adjustment makes of available, earned, burned and granted points, reckoned without the engine."""
     asked = adjustment.points_delta if adjustment.points_delta is not None else -balance["available"]
     if asked < -balance["available"] and adjustment.overdraft is Overdraft.REFUSE:
         return Code.TOO_FEW_POINTS
@@ -111,6 +111,7 @@ def by_hand(balance: dict[str, int], adjustment: Adjustment) -> dict[str, int] |
         "available": balance["available"] + taken,
         "earned": max(0, balance["earned"] + earned * abs(taken)),
         "burned": balance["burned"] + burned * abs(taken),
+        "granted": balance["granted"] + max(taken, 0),
     }
     return Code.BALANCE_OVERFLOW if max(after.values()) >= 2**63 else after
 
@@ -118,7 +119,7 @@ def by_hand(balance: dict[str, int], adjustment: Adjustment) -> dict[str, int] |
 @settings(deadline=None)
 @given(programmes)
 def test_a_wallet_holds_what_a_wallet_kept_by_hand_holds(programme: list[tuple[Adjustment, int]]) -> None:
-    balance = {"available": 0, "earned": 0, "burned": 0}
+    balance = {"available": 0, "earned": 0, "burned": 0, "granted": 0}
 
     for _, adjustment, wallet, outcome in carried_out(programme):
         expected = by_hand(balance, adjustment)
@@ -127,7 +128,8 @@ def test_a_wallet_holds_what_a_wallet_kept_by_hand_holds(programme: list[tuple[A
         else:
             assert isinstance(outcome, Entry)
             balance = expected
-        assert (wallet.available, wallet.lifetime_earned, wallet.lifetime_burned) == tuple(balance.values())
+        held = (wallet.available, wallet.lifetime_earned, wallet.lifetime_burned, wallet.granted)
+        assert held == tuple(balance.values())
 
 
 @settings(deadline=None)
@@ -168,6 +170,8 @@ def test_a_wallet_is_the_fold_of_its_entries(programme: list[tuple[Adjustment, i
     assert wallet.available == sum(entry.points_delta for entry in entries)
     assert wallet.lifetime_earned == sum(entry.earned_delta for entry in entries)
     assert wallet.lifetime_burned == sum(entry.burned_delta for entry in entries)
+    assert wallet.granted == sum(max(entry.points_delta, 0) for entry in entries)
+    assert wallet.grants == sum(entry.points_delta > 0 for entry in entries)
     assert wallet.last_entry_at == (entries[-1].occurred_at if entries else None)
     assert wallet.updated_at == (entries[-1].occurred_at if entries else START)
 
@@ -215,7 +219,7 @@ def test_exactly_what_cannot_be_is_refused_and_gives_neither_wallet_nor_entry(
     adjustment: Adjustment, available: int, counted: int
 ) -> None:
     wallet = blank_wallet(available=available, lifetime_earned=counted, lifetime_burned=counted)
-    expected = by_hand({"available": available, "earned": counted, "burned": counted}, adjustment)
+    expected = by_hand({"available": available, "earned": counted, "burned": counted, "granted": 0}, adjustment)
 
     ((*_, outcome),) = carried_out([(adjustment, 1)], wallet=wallet)
 

@@ -13,6 +13,9 @@ from loyalty_gateway.problem import Code, Problem
 LARGEST_POINTS: Final = 2**63 - 1
 """No balance, counter or amount goes beyond this in either direction."""
 
+OWN_NAMESPACE: Final = "wallet"
+"""The namespace of the ledger's own customer numbers; every customer has a name in it."""
+
 
 class CustomerReference(msgspec.Struct, frozen=True, array_like=True):
     """One name of a customer: a namespace (``shopify``, ``email``, …) and a value in it."""
@@ -117,7 +120,11 @@ class Instruction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Wallet(msgspec.Struct, frozen=True, kw_only=True):
-    """A customer's points as they stand; always the fold of the wallet's entries."""
+    """A customer's points as they stand; always the fold of the wallet's entries.
+
+    ``grants`` counts the entries that added points, ``granted`` is their sum: what is spent of each follows
+    from these, oldest first, without a look at any other entry.
+    """
 
     id: int
     merchant_id: int
@@ -125,6 +132,8 @@ class Wallet(msgspec.Struct, frozen=True, kw_only=True):
     reserved: int
     lifetime_earned: int
     lifetime_burned: int
+    granted: int = 0
+    grants: int = 0
     version: int
     excluded: bool
     tier: str | None
@@ -137,6 +146,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the ledger; never changed once written.
 
     ``points_delta`` is what took effect; ``points_asked`` is what the client wanted (``None`` for a reset).
+    ``granted_after`` and ``grants_after`` are the wallet's with this entry.
     """
 
     id: int
@@ -150,6 +160,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     reserved_after: int
     earned_delta: int
     burned_delta: int
+    granted_after: int = 0
+    grants_after: int = 0
     reason: str | None
     metadata: dict[str, Any] | None
     notify: tuple[str, ...]

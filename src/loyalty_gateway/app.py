@@ -12,13 +12,14 @@ from loyalty_gateway.adjustment import CustomerReference, Merchant
 from loyalty_gateway.authentication import Authenticator, Credential
 from loyalty_gateway.body import parse_json
 from loyalty_gateway.config import Config, MerchantConfig, VendorConfig
+from loyalty_gateway.customer import Enrolment
 from loyalty_gateway.endpoint import Endpoint
 from loyalty_gateway.journal import Journal
 from loyalty_gateway.ledger import Ledger
 from loyalty_gateway.ledger.sqlite import SqliteLedger
 from loyalty_gateway.metrics import Metrics
 from loyalty_gateway.own_paths import OwnPaths
-from loyalty_gateway.problem import ConfigurationError, Problem
+from loyalty_gateway.problem import Code, ConfigurationError, Problem
 from loyalty_gateway.rate_limit import RateLimits
 from loyalty_gateway.routing import Paths
 from loyalty_gateway.spec import Contract, load_document, specs_folder
@@ -104,8 +105,11 @@ def open_ledger(config: Config, metrics: Metrics | None = None) -> Ledger:
 async def _enrol(ledger: Ledger, merchant: Merchant, references: tuple[CustomerReference, ...]) -> None:
     """Enrols a customer of the configuration; raises ConfigurationError where the ledger cannot take one."""
     try:
-        await ledger.enrol(merchant, references)
+        await ledger.enrol(merchant, Enrolment(references=references))
     except Problem as problem:
+        if problem.code is Code.CUSTOMER_CONFLICT:
+            names = ", ".join(map(str, references))
+            raise ConfigurationError("ledger", f"{names} belong to different customers already") from problem
         what = f"cannot enrol {references[0]} of {merchant.name}: {problem.code.value}; is it in use elsewhere?"
         raise ConfigurationError("ledger", what) from problem
 

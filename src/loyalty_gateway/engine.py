@@ -37,7 +37,9 @@ def decide(  # noqa: PLR0913 - ids and clock are passed in
     points_after = wallet.available + points_delta
     earned = earned_after(wallet.lifetime_earned, points_delta, adjustment.lifetime)
     burned = wallet.lifetime_burned + burned_delta(points_delta, adjustment.lifetime)
-    if points_after > LARGEST_POINTS or earned > LARGEST_POINTS or burned > LARGEST_POINTS:
+    granted = wallet.granted + max(points_delta, 0)
+    grants = wallet.grants + (points_delta > 0)
+    if max(points_after, earned, burned, granted) > LARGEST_POINTS:
         raise Problem(Code.BALANCE_OVERFLOW)
     occurred_at = max(now, wallet.updated_at + 1)
     return (
@@ -48,6 +50,8 @@ def decide(  # noqa: PLR0913 - ids and clock are passed in
             reserved=wallet.reserved,
             lifetime_earned=earned,
             lifetime_burned=burned,
+            granted=granted,
+            grants=grants,
             version=wallet.version + 1,
             excluded=False,
             tier=tier_for(earned, tiers) if tiers else None,
@@ -67,6 +71,8 @@ def decide(  # noqa: PLR0913 - ids and clock are passed in
             reserved_after=wallet.reserved,
             earned_delta=earned - wallet.lifetime_earned,
             burned_delta=burned - wallet.lifetime_burned,
+            granted_after=granted,
+            grants_after=grants,
             reason=adjustment.reason,
             metadata=adjustment.metadata,
             notify=adjustment.notify,

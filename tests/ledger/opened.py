@@ -17,6 +17,7 @@ from loyalty_gateway.adjustment import (
     Merchant,
     Receipt,
 )
+from loyalty_gateway.customer import Enrolled, Enrolment
 from loyalty_gateway.ledger.sqlite import SqliteLedger
 from loyalty_gateway.problem import Code, Problem
 
@@ -98,8 +99,8 @@ class Opened:
         self._closed = False
 
     def enrol(self, *references: CustomerReference, merchant: Merchant = DEMO) -> int:
-        wallet_id: int = self.run(self.ledger.enrol(merchant, references))
-        return wallet_id
+        enrolled: Enrolled = self.run(self.ledger.enrol(merchant, Enrolment(references=references)))
+        return enrolled.customer.wallet.id
 
     def adjust(self, instruction: Instruction) -> Receipt:
         receipt: Receipt = self.run(self.ledger.adjust(instruction))
@@ -193,6 +194,8 @@ def unfolded(opened: Opened) -> list[dict[str, Any]]:
         HAVING w.available <> coalesce(sum(points_delta), 0)
             OR w.lifetime_earned <> coalesce(sum(earned_delta), 0)
             OR w.lifetime_burned <> coalesce(sum(burned_delta), 0)
+            OR w.granted <> coalesce(sum(max(points_delta, 0)), 0)
+            OR w.grants <> coalesce(sum(points_delta > 0), 0)
             OR w.version <> count(e.id)
             OR coalesce(w.last_entry_at, 0) <> coalesce(max(occurred_at), 0)
             OR sum(e.version <> number OR points_before <> ended OR points_before + points_delta <> points_after

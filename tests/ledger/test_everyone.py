@@ -42,6 +42,8 @@ wallets = st.lists(
             "reserved": numbers,
             "lifetime_earned": numbers,
             "lifetime_burned": numbers,
+            "granted": numbers,
+            "grants": st.integers(0, 2**31),
             "version": st.integers(0, 3),
             "excluded": st.sampled_from([False, False, True]),
             "tier": st.sampled_from([None, "tier 0", "bygone"]),

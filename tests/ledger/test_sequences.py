@@ -24,6 +24,7 @@ from loyalty_gateway.adjustment import (
     Tier,
     Wallet,
 )
+from loyalty_gateway.customer import Enrolled, Enrolment
 from loyalty_gateway.problem import Code, Problem
 
 KEEP_KEYS_SECONDS = 100
@@ -183,6 +184,10 @@ class Book:
             wallet_id = len(self.wallets) + 1
             self.wallets[wallet_id] = self._blank(wallet_id, merchant, now)
             self.owners[wallet_id] = merchant.name
+        elif any((merchant.name, reference) not in self.customers for reference in references):
+            wallet = self.wallets[wallet_id]
+            updated_at = max(now, wallet.updated_at + 1)
+            self.wallets[wallet_id] = msgspec.structs.replace(wallet, updated_at=updated_at)
         self.customers |= {(merchant.name, reference): wallet_id for reference in references}
         return wallet_id
 
@@ -240,9 +245,11 @@ class Histories(RuleBasedStateMachine):
     def enrol(self, merchant: Merchant, references: tuple[CustomerReference, ...]) -> None:
         expected = self.book.enrol(merchant, references, self.opened.clock.now)
 
-        (outcome,) = self.opened.run(_settled(self.opened.ledger.enrol(merchant, references)))
+        (outcome,) = self.opened.run(
+            _settled(self.opened.ledger.enrol(merchant, Enrolment(references=references)))
+        )
 
-        assert (outcome if isinstance(outcome, int) else None) == expected
+        assert (outcome.customer.wallet.id if isinstance(outcome, Enrolled) else None) == expected
 
     @rule(asked=st.lists(instructions, min_size=1, max_size=5))
     def adjust(self, asked: list[Instruction]) -> None:

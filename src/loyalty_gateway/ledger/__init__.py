@@ -2,14 +2,26 @@
 
 from typing import Protocol
 
-from loyalty_gateway.adjustment import CustomerReference, Instruction, Merchant, Receipt
+from loyalty_gateway.adjustment import Instruction, Merchant, Receipt
+from loyalty_gateway.customer import (
+    Customer,
+    CustomerQuery,
+    Customers,
+    CustomersQuery,
+    CustomerUpdate,
+    Enrolled,
+    Enrolment,
+    History,
+    HistoryQuery,
+)
 
 
 class Ledger(Protocol):
-    """A durable store of wallets and append-only entries.
+    """A durable store of wallets, append-only entries and profiles.
 
     Every method may raise Problem UNAVAILABLE (the store cannot be reached or written) or RECORD_BUSY
-    (somebody else holds it); nothing has happened then.
+    (somebody else holds it); nothing has happened then. What only reads waits for no write, sees every write
+    that was acknowledged before it, and is one snapshot.
     """
 
     async def open(self) -> None:
@@ -17,15 +29,6 @@ class Ledger(Protocol):
 
     async def close(self) -> None:
         """Carries out what waits, then lets go of the store."""
-
-    async def enrol(self, merchant: Merchant, references: tuple[CustomerReference, ...]) -> int:
-        """The wallet of the customer with these references, made when absent.
-
-        References that nobody has yet are added to the customer who has the others.
-
-        Raises:
-            ConfigurationError: two of the references belong to different customers already.
-        """
 
     async def adjust(self, instruction: Instruction) -> Receipt:
         """Carries out an adjustment once, durably, before it returns.
@@ -35,5 +38,23 @@ class Ledger(Protocol):
                 KEY_IN_FLIGHT, KEY_REUSED; no wallet has moved then.
         """
 
+    async def enrol(self, merchant: Merchant, enrolment: Enrolment) -> Enrolled:
+        """Has a customer with these references, made when absent; raises Problem CUSTOMER_CONFLICT.
+
+        That is where they belong to different customers already, or to one where the enrolment refuses that.
+        """
+
+    async def update(self, merchant: Merchant, update: CustomerUpdate) -> Customer:
+        """The customer after the change; raises Problem UNKNOWN_CUSTOMER."""
+
+    async def customer(self, merchant: Merchant, query: CustomerQuery) -> Customer:
+        """The customer asked for; raises Problem UNKNOWN_CUSTOMER."""
+
+    async def customers(self, merchant: Merchant, query: CustomersQuery) -> Customers:
+        """The page of customers asked for."""
+
+    async def history(self, merchant: Merchant, query: HistoryQuery) -> History:
+        """The page of a history asked for; raises Problem UNKNOWN_CUSTOMER."""
+
     async def ready(self) -> bool:
-        """Whether the store answers."""
+        """Whether the store answers, and can be written as far as is known."""

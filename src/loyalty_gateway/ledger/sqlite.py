@@ -2,14 +2,28 @@
 
 import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
-from loyalty_gateway.adjustment import CustomerReference, Instruction, Merchant, Receipt
+from loyalty_gateway.adjustment import Instruction, Merchant, Receipt
+from loyalty_gateway.customer import (
+    Customer,
+    CustomerQuery,
+    Customers,
+    CustomersQuery,
+    CustomerUpdate,
+    Enrolled,
+    Enrolment,
+    History,
+    HistoryQuery,
+)
+from loyalty_gateway.ledger import sqlite_customers
 from loyalty_gateway.ledger.groups import Gauges, Groups, Outcome
 from loyalty_gateway.ledger.sqlite_group import Group
+from loyalty_gateway.ledger.sqlite_reader import Reader, add_functions
 from loyalty_gateway.ledger.sqlite_schema import MIGRATIONS
 from loyalty_gateway.problem import Code, ConfigurationError, Problem
 
@@ -21,6 +35,7 @@ SECOND: Final = 1_000_000
 _BUSY_TIMEOUT_SECONDS: Final = 2.0
 _FORGET_KEYS_EVERY_SECONDS: Final = 60
 _FORGET_KEYS_AT_ONCE: Final = 5_000
+_READERS: Final = 4
 
 
 class SqliteLedger:
@@ -53,6 +68,10 @@ class SqliteLedger:
         self._groups = Groups(self._carry_out_in_writer, gauges)
         self._db: sqlite3.Connection | None = None
         self._closed = False
+        self._is_failing = False
+        self._readers = ThreadPoolExecutor(max_workers=_READERS, thread_name_prefix="ledger-reader")
+        self._reader_connections: list[sqlite3.Connection] = []
+        self._reader = threading.local()
 
     async def open(self) -> None:
         """See ``Ledger.open``."""
@@ -67,12 +86,33 @@ class SqliteLedger:
         await self._groups.close()
         await self._in_writer(self._close)
         self._writer.shutdown()
+        self._readers.shutdown()
+        for connection in self._reader_connections:
+            connection.close()
 
-    async def enrol(self, merchant: Merchant, references: tuple[CustomerReference, ...]) -> int:
+    async def enrol(self, merchant: Merchant, enrolment: Enrolment) -> Enrolled:
         """See ``Ledger.enrol``."""
-        if self._closed:
-            raise Problem(Code.UNAVAILABLE)
-        return await self._in_writer(lambda: self._enrol(merchant, references))
+        return await self._write(
+            lambda db, now: sqlite_customers.enrol(db, self._merchant_id(merchant), enrolment, now)
+        )
+
+    async def update(self, merchant: Merchant, update: CustomerUpdate) -> Customer:
+        """See ``Ledger.update``."""
+        return await self._write(
+            lambda db, now: sqlite_customers.update(db, self._merchant_id(merchant), update, now)
+        )
+
+    async def customer(self, merchant: Merchant, query: CustomerQuery) -> Customer:
+        """See ``Ledger.customer``."""
+        return await self._read(lambda reader: reader.customer(reader.merchant_id(merchant), query))
+
+    async def customers(self, merchant: Merchant, query: CustomersQuery) -> Customers:
+        """See ``Ledger.customers``."""
+        return await self._read(lambda reader: reader.list_customers(reader.merchant_id(merchant), query))
+
+    async def history(self, merchant: Merchant, query: HistoryQuery) -> History:
+        """See ``Ledger.history``."""
+        return await self._read(lambda reader: reader.history(reader.merchant_id(merchant), query))
 
     async def adjust(self, instruction: Instruction) -> Receipt:
         """See ``Ledger.adjust``."""
@@ -80,13 +120,51 @@ class SqliteLedger:
 
     async def ready(self) -> bool:
         """See ``Ledger.ready``."""
-        if self._closed:
-            return False
         try:
-            await self._in_writer(lambda: self._connection().execute("SELECT 1 FROM wallets LIMIT 1").fetchone())
-        except (sqlite3.Error, Problem):
+            await self._read(Reader.probe)
+            if self._is_failing:
+                await self._write(_rewrite_version)
+        except Problem:
             return False
         return True
+
+    async def _read(self, work: Callable[[Reader], R]) -> R:
+        if self._db is None or self._closed:
+            raise Problem(Code.UNAVAILABLE)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._in_snapshot, work)
+
+    def _in_snapshot(self, work: Callable[[Reader], R]) -> R:
+        try:
+            db = self._reader_connection()
+            db.execute("BEGIN")
+            try:
+                return work(Reader(db))
+            finally:
+                db.execute("COMMIT")
+        except sqlite3.DatabaseError as error:
+            raise _problem(error) from error
+
+    def _reader_connection(self) -> sqlite3.Connection:
+        db: sqlite3.Connection | None = getattr(self._reader, "connection", None)
+        if db is None:
+            db = self._reader.connection = _connect(self._path)
+            db.execute("PRAGMA query_only = ON")
+            add_functions(db)
+            self._reader_connections.append(db)
+        return db
+
+    async def _write(self, work: Callable[[sqlite3.Connection, int], R]) -> R:
+        if self._closed:
+            raise Problem(Code.UNAVAILABLE)
+        return await self._in_writer(lambda: self._written(work))
+
+    def _written(self, work: Callable[[sqlite3.Connection, int], R]) -> R:
+        try:
+            return self._transaction(work)
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.DatabaseError as error:
+            raise self._failure(error) from error
 
     async def _in_writer(self, work: Callable[[], R]) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._writer, work)
@@ -108,13 +186,6 @@ class SqliteLedger:
             raise Problem(Code.UNAVAILABLE)
         return self._db
 
-    def _enrol(self, merchant: Merchant, references: tuple[CustomerReference, ...]) -> int:
-        try:
-            merchant_id = self._merchant_id(merchant)
-            return self._transaction(lambda group: group.enrol(merchant_id, references))
-        except sqlite3.DatabaseError as error:
-            raise _problem(error) from error
-
     async def _carry_out_in_writer(self, instructions: Sequence[Instruction]) -> Sequence[Outcome]:
         return await self._in_writer(lambda: self._carry_out(instructions))
 
@@ -123,29 +194,44 @@ class SqliteLedger:
         try:
             merchant_ids = [self._merchant_id(one.merchant) for one in instructions]
             pairs = list(zip(instructions, merchant_ids, strict=True))
-            return self._transaction(lambda group: [_attempt(group, *pair) for pair in pairs])
+            return self._transaction(lambda db, now: self._carry_out_group(db, now, pairs))
         except sqlite3.OperationalError as error:
-            return [_problem(error) for _ in instructions]
+            # The store itself: trying again for each would only make everybody wait.
+            problem = self._failure(error)
+            return [problem for _ in instructions]
         except Exception as error:  # noqa: BLE001 - told to whom it concerns
             if len(instructions) > 1:
                 return [outcome for one in instructions for outcome in self._carry_out([one])]
-            return [_problem(error) if isinstance(error, sqlite3.DatabaseError) else error]
+            return [self._failure(error) if isinstance(error, sqlite3.DatabaseError) else error]
 
-    def _transaction(self, work: Callable[[Group], R]) -> R:
+    def _carry_out_group(
+        self, db: sqlite3.Connection, now: int, pairs: Sequence[tuple[Instruction, int]]
+    ) -> list[Outcome]:
+        group = Group(db, now, keys_since=now - self._keep_keys, everyone_at_most=self._everyone_at_most)
+        outcomes = [_attempt(group, *pair) for pair in pairs]
+        group.write()
+        self._forget_old_keys(db, now)
+        return outcomes
+
+    def _transaction(self, work: Callable[[sqlite3.Connection, int], R]) -> R:
         db = self._connection()
         db.execute("BEGIN IMMEDIATE")
         try:
-            now = self._clock()
-            group = Group(db, now, keys_since=now - self._keep_keys, everyone_at_most=self._everyone_at_most)
-            result = work(group)
-            group.write()
-            self._forget_old_keys(db, now)
+            result = work(db, self._clock())
             db.execute("COMMIT")
         except BaseException:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
+        self._is_failing = False
         return result
+
+    def _failure(self, error: sqlite3.DatabaseError) -> Exception:
+        """What a failed write is told as; a row that breaks a constraint is a mistake of ours, not the store's."""
+        if isinstance(error, sqlite3.IntegrityError):
+            return error
+        self._is_failing = True
+        return _problem(error)
 
     def _forget_old_keys(self, db: sqlite3.Connection, now: int) -> None:
         if now < self._forget_keys_at:
@@ -178,7 +264,14 @@ def _attempt(group: Group, instruction: Instruction, merchant_id: int) -> Outcom
 
 def _problem(error: sqlite3.DatabaseError) -> Problem:
     busy = error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-    return Problem(Code.RECORD_BUSY if busy else Code.UNAVAILABLE)
+    problem = Problem(Code.RECORD_BUSY if busy else Code.UNAVAILABLE)
+    problem.__cause__ = error
+    return problem
+
+
+def _rewrite_version(db: sqlite3.Connection, _now: int) -> None:
+    """The smallest write there is, which changes nothing."""
+    db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
 
 def _connect(path: str) -> sqlite3.Connection:
@@ -189,7 +282,9 @@ def _connect(path: str) -> sqlite3.Connection:
         check_same_thread=False,
         cached_statements=256,
     )
-    db.execute("PRAGMA journal_mode = WAL")
+    (journal_mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
+    if journal_mode != "wal":
+        raise ConfigurationError(f"ledger: sqlite:///{path}", "cannot keep a write-ahead log; is it a local file?")
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA foreign_keys = ON")
     return db

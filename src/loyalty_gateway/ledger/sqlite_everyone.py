@@ -62,7 +62,7 @@ def adjust_everyone(  # noqa: PLR0913 - a statement's parameters
         "visible": adjustment.visible,
         "key": instruction.idempotency.key if instruction.idempotency is not None else None,
     }
-    with_delta = f"SELECT *, {delta} AS delta FROM wallets WHERE merchant_id = :merchant_id AND excluded = 0"  # noqa: S608
+    with_delta = f"SELECT *, {delta} AS delta FROM wallets WHERE merchant_id = :merchant_id AND excluded = 0"
     # Beyond 64 bits SQLite would go on in floating point, so the distance to the limit is compared instead.
     (count, short, over) = db.execute(
         f"""
@@ -70,9 +70,10 @@ def adjust_everyone(  # noqa: PLR0913 - a statement's parameters
                coalesce(sum(available < -delta), 0),
                coalesce(sum(available > :largest - max(delta, 0)
                    OR lifetime_earned > :largest - max({_EARNED_DELTA[lifetime]}, 0)
-                   OR lifetime_burned > :largest - {_BURNED_DELTA[lifetime]}), 0)
+                   OR lifetime_burned > :largest - {_BURNED_DELTA[lifetime]}
+                   OR granted > :largest - max(delta, 0)), 0)
         FROM ({with_delta})
-        """,  # noqa: S608 - expressions from the tables above, values as parameters
+        """,
         parameters,
     ).fetchone()
     if count > at_most:
@@ -84,25 +85,26 @@ def adjust_everyone(  # noqa: PLR0913 - a statement's parameters
     db.execute(
         f"""
         INSERT INTO entries (id, merchant_id, wallet_id, version, vendor, points_delta, points_asked,
-            points_before, points_after, reserved_after, earned_delta, burned_delta, reason, metadata, notify,
-            visible, idempotency_key, occurred_at)
+            points_before, points_after, reserved_after, earned_delta, burned_delta, granted_after, grants_after,
+            reason, metadata, notify, visible, idempotency_key, occurred_at)
         SELECT :first_entry_id - 1 + row_number() OVER (ORDER BY id), merchant_id, id, version + 1, :vendor,
             delta, :points_asked, available, available + delta, reserved,
-            {_EARNED_DELTA[lifetime]}, {_BURNED_DELTA[lifetime]},
+            {_EARNED_DELTA[lifetime]}, {_BURNED_DELTA[lifetime]}, granted + max(delta, 0), grants + (delta > 0),
             :reason, :metadata, :notify, :visible, :key, max(:now, updated_at + 1)
         FROM ({with_delta})
-        """,  # noqa: S608
+        """,
         parameters,
     )
     db.execute(
         f"""
         UPDATE wallets
         SET available = points_after, lifetime_earned = lifetime_earned + earned_delta,
-            lifetime_burned = lifetime_burned + burned_delta, version = entry.version,
+            lifetime_burned = lifetime_burned + burned_delta, granted = granted_after, grants = grants_after,
+            version = entry.version,
             tier = {_tier(instruction.merchant.tiers)}, updated_at = occurred_at, last_entry_at = occurred_at
         FROM (SELECT * FROM entries WHERE id >= :first_entry_id) AS entry
         WHERE wallets.id = entry.wallet_id
-        """,  # noqa: S608
+        """,
         parameters | {f"tier_{index}": tier.name for index, tier in enumerate(instruction.merchant.tiers)},
     )
     return int(count)

@@ -1,12 +1,13 @@
 """One transaction of the SQLite ledger: instructions decided in order on a working set, written at its end."""
 
 import sqlite3
-from typing import Any
+from typing import Final
 
 import msgspec
 
 from loyalty_gateway import engine
 from loyalty_gateway.adjustment import (
+    OWN_NAMESPACE,
     CustomerReference,
     Entry,
     Everyone,
@@ -16,29 +17,16 @@ from loyalty_gateway.adjustment import (
     Wallet,
 )
 from loyalty_gateway.ledger.sqlite_everyone import adjust_everyone
-from loyalty_gateway.problem import Code, ConfigurationError, Problem
+from loyalty_gateway.ledger.sqlite_reader import Reader
+from loyalty_gateway.ledger.sqlite_rows import (
+    INSERT_ENTRY,
+    INSERT_WALLET,
+    UPDATE_WALLET,
+    row_of,
+    state_of,
+)
+from loyalty_gateway.problem import Code, Problem
 
-_WALLET_COLUMNS = (
-    "w.id, w.merchant_id, w.available, w.reserved, w.lifetime_earned, w.lifetime_burned, w.version, "
-    "w.excluded, w.tier, w.created_at, w.updated_at, w.last_entry_at"
-)
-_WALLET_BY_REFERENCE = (
-    f"SELECT {_WALLET_COLUMNS} FROM customer_references r JOIN wallets w ON w.id = r.wallet_id "  # noqa: S608
-    "WHERE r.merchant_id = ? AND r.namespace = ? AND r.value = ?"
-)
-_INSERT_WALLET = (
-    "INSERT INTO wallets (available, reserved, lifetime_earned, lifetime_burned, version, excluded, tier, "
-    "updated_at, last_entry_at, merchant_id, created_at, id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-_UPDATE_WALLET = (
-    "UPDATE wallets SET available = ?, reserved = ?, lifetime_earned = ?, lifetime_burned = ?, version = ?, "
-    "excluded = ?, tier = ?, updated_at = ?, last_entry_at = ? WHERE id = ?"
-)
-_INSERT_ENTRY = (
-    "INSERT INTO entries (id, merchant_id, wallet_id, version, vendor, points_delta, points_asked, "
-    "points_before, points_after, reserved_after, earned_delta, burned_delta, reason, metadata, notify, "
-    "visible, idempotency_key, occurred_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
 _INSERT_REFERENCE = (
     "INSERT INTO customer_references (merchant_id, namespace, value, wallet_id) VALUES (?, ?, ?, ?)"
 )
@@ -46,6 +34,9 @@ _REPLACE_KEY = (
     "REPLACE INTO idempotency_keys (merchant_id, vendor, key, fingerprint, receipt, created_at) "
     "VALUES (?, ?, ?, ?, ?, ?)"
 )
+
+_LARGEST_KEPT_RECEIPT: Final = 100
+"""Customers whose entries are kept with an idempotency key; of longer lists only their number, as of everyone."""
 
 _Named = tuple[int, str, str]
 """Merchant, namespace, value."""
@@ -63,6 +54,7 @@ class Group:
 
     def __init__(self, db: sqlite3.Connection, now: int, *, keys_since: int, everyone_at_most: int) -> None:
         self._db = db
+        self._reader = Reader(db)
         self._now = now
         self._keys_since = keys_since
         self._everyone_at_most = everyone_at_most
@@ -87,34 +79,25 @@ class Group:
             receipt = self._adjust_listed(instruction, merchant_id, instruction.adjustment.customers)
         if (idempotency := instruction.idempotency) is not None:
             kept = (merchant_id, instruction.vendor, idempotency.key, idempotency.fingerprint)
-            self._keys.append((*kept, _encode(receipt), self._now))
+            few = receipt.count <= _LARGEST_KEPT_RECEIPT
+            replayable = receipt if few else Receipt(merchant_id=merchant_id, count=receipt.count)
+            self._keys.append((*kept, _encode(replayable), self._now))
         return receipt
-
-    def enrol(self, merchant_id: int, references: tuple[CustomerReference, ...]) -> int:
-        """See ``Ledger.enrol``."""
-        found = {reference: self._find(merchant_id, reference) for reference in references}
-        wallets = {wallet.id: wallet for wallet in found.values() if wallet is not None}
-        if len(wallets) > 1:
-            names = ", ".join(str(reference) for reference, wallet in found.items() if wallet is not None)
-            raise ConfigurationError("ledger", f"{names} belong to different customers already")
-        wallet = next(iter(wallets.values()), None) or self._new_wallet(merchant_id)
-        for reference, known in found.items():
-            if known is None:
-                self._take_reference(merchant_id, reference, wallet)
-        return wallet.id
 
     def write(self) -> None:
         """Writes the working set and empties it."""
         if self._new_wallets:
             new = [self._wallets[wallet_id] for wallet_id in sorted(self._new_wallets)]
-            rows = [(*_state(wallet), wallet.merchant_id, wallet.created_at, wallet.id) for wallet in new]
-            self._db.executemany(_INSERT_WALLET, rows)
+            rows = [(*state_of(wallet), wallet.merchant_id, wallet.created_at, wallet.id) for wallet in new]
+            self._db.executemany(INSERT_WALLET, rows)
         if self._entries:
             moved = {entry.wallet_id for _, entry in self._entries} - self._new_wallets
             self._db.executemany(
-                _UPDATE_WALLET, [(*_state(self._wallets[wallet_id]), wallet_id) for wallet_id in moved]
+                UPDATE_WALLET, [(*state_of(self._wallets[wallet_id]), wallet_id) for wallet_id in moved]
             )
-            self._db.executemany(_INSERT_ENTRY, [_row(merchant_id, entry) for merchant_id, entry in self._entries])
+            self._db.executemany(
+                INSERT_ENTRY, [row_of(merchant_id, entry) for merchant_id, entry in self._entries]
+            )
         if self._new_references:
             self._db.executemany(_INSERT_REFERENCE, self._new_references)
         if self._keys:
@@ -146,7 +129,7 @@ class Group:
         for reference in dict.fromkeys(customers):
             wallet = self._find(merchant_id, reference)
             if wallet is None:
-                if not merchant.enrols_unknown_customers:
+                if not merchant.enrols_unknown_customers or reference.namespace == OWN_NAMESPACE:
                     raise Problem(Code.UNKNOWN_CUSTOMER)
                 wallet = self._blank_wallet(merchant_id, len(unknown))
                 unknown.append((reference, wallet))
@@ -202,11 +185,11 @@ class Group:
         wallet_id = self._wallet_ids.get(named)
         if wallet_id is not None:
             return self._wallets[wallet_id]
-        row = self._db.execute(_WALLET_BY_REFERENCE, named).fetchone()
-        if row is None:
+        wallet = self._reader.wallet(merchant_id, reference)
+        if wallet is None:
             return None
-        self._wallet_ids[named] = row[0]
-        return self._wallets.setdefault(row[0], _wallet(row))
+        self._wallet_ids[named] = wallet.id
+        return self._wallets.setdefault(wallet.id, wallet)
 
     def _named(self, reference: CustomerReference, wallet: Wallet, namespace: str | None) -> CustomerReference:
         """The customer's reference in the namespace, or the one addressed where there is none."""
@@ -217,13 +200,6 @@ class Group:
             (wallet.id, namespace),
         ).fetchone()
         return reference if row is None else CustomerReference(namespace, row[0])
-
-    def _new_wallet(self, merchant_id: int) -> Wallet:
-        wallet = self._blank_wallet(merchant_id, 0)
-        self._next_wallet_id = wallet.id + 1
-        self._wallets[wallet.id] = wallet
-        self._new_wallets.add(wallet.id)
-        return wallet
 
     def _blank_wallet(self, merchant_id: int, ahead: int) -> Wallet:
         """A wallet that is not in the ledger yet; ``ahead`` counts those already prepared beside it."""
@@ -254,59 +230,5 @@ class Group:
         return self._next_entry_id
 
     def _largest(self, table: str) -> int:
-        (largest,) = self._db.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()  # noqa: S608
+        (largest,) = self._db.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()
         return int(largest)
-
-
-def _wallet(row: tuple[Any, ...]) -> Wallet:
-    return Wallet(
-        id=row[0],
-        merchant_id=row[1],
-        available=row[2],
-        reserved=row[3],
-        lifetime_earned=row[4],
-        lifetime_burned=row[5],
-        version=row[6],
-        excluded=row[7] == 1,
-        tier=row[8],
-        created_at=row[9],
-        updated_at=row[10],
-        last_entry_at=row[11],
-    )
-
-
-def _state(wallet: Wallet) -> tuple[Any, ...]:
-    return (
-        wallet.available,
-        wallet.reserved,
-        wallet.lifetime_earned,
-        wallet.lifetime_burned,
-        wallet.version,
-        wallet.excluded,
-        wallet.tier,
-        wallet.updated_at,
-        wallet.last_entry_at,
-    )
-
-
-def _row(merchant_id: int, entry: Entry) -> tuple[Any, ...]:
-    return (
-        entry.id,
-        merchant_id,
-        entry.wallet_id,
-        entry.version,
-        entry.vendor,
-        entry.points_delta,
-        entry.points_asked,
-        entry.points_before,
-        entry.points_after,
-        entry.reserved_after,
-        entry.earned_delta,
-        entry.burned_delta,
-        entry.reason,
-        None if entry.metadata is None else _encode(entry.metadata).decode(),
-        _encode(entry.notify).decode() if entry.notify else None,
-        entry.visible,
-        entry.idempotency_key,
-        entry.occurred_at,
-    )

@@ -67,4 +67,31 @@ MIGRATIONS: Final = (
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
     """,
+    """
+    ALTER TABLE wallets ADD COLUMN granted INTEGER NOT NULL DEFAULT 0 CHECK (granted >= 0);
+    ALTER TABLE wallets ADD COLUMN grants INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE entries ADD COLUMN granted_after INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE entries ADD COLUMN grants_after INTEGER NOT NULL DEFAULT 0;
+
+    UPDATE entries SET granted_after = so_far.granted, grants_after = so_far.grants
+    FROM (
+        SELECT id, sum(max(points_delta, 0)) OVER wallet AS granted, sum(points_delta > 0) OVER wallet AS grants
+        FROM entries WINDOW wallet AS (PARTITION BY wallet_id ORDER BY version)
+    ) AS so_far WHERE so_far.id = entries.id;
+    UPDATE wallets SET granted = last.granted_after, grants = last.grants_after
+    FROM entries AS last WHERE last.wallet_id = wallets.id AND last.version = wallets.version;
+
+    -- By id within the merchant, since the id ends every index.
+    CREATE INDEX entries_of_merchant ON entries (merchant_id);
+
+    CREATE TABLE profiles (
+        wallet_id        INTEGER PRIMARY KEY REFERENCES wallets (id),
+        first_name       TEXT,
+        last_name        TEXT,
+        date_of_birth    TEXT,
+        anniversary_date TEXT,
+        tags             TEXT NOT NULL DEFAULT '[]',  -- a JSON array
+        source           TEXT
+    ) STRICT;
+    """,
 )

@@ -1,0 +1,417 @@
+"""Customers, lists and histories read from the ledger: held against a naive reading of all its rows."""
+
+import asyncio
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opened import DEMO, JANE, JANES_EMAIL, NOBODY, OMAR, OTHER, Opened, instruction
+
+from loyalty_gateway.adjustment import OWN_NAMESPACE, CustomerReference, Entry, Everyone
+from loyalty_gateway.customer import (
+    Customer,
+    CustomerOrder,
+    CustomerQuery,
+    Customers,
+    CustomersQuery,
+    CustomerUpdate,
+    Enrolled,
+    Enrolment,
+    Existing,
+    History,
+    HistoryQuery,
+    Only,
+    Profile,
+)
+from loyalty_gateway.ledger.sqlite import SqliteLedger
+from loyalty_gateway.ledger.sqlite_schema import MIGRATIONS
+from loyalty_gateway.problem import Code, Problem
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Opened]:
+    opened = Opened(tmp_path / "ledger.db")
+    opened.enrol(JANE, JANES_EMAIL)
+    opened.enrol(OMAR)
+    yield opened
+    opened.close()
+
+
+def _history(opened: Opened, **query: Any) -> History:
+    asked = HistoryQuery(**({"customer": JANE, "limit": None} | query))
+    history: History = opened.run(opened.ledger.history(DEMO, asked))
+    return history
+
+
+def _customer(opened: Opened, *references: CustomerReference) -> Customer:
+    found: Customer = opened.run(opened.ledger.customer(DEMO, CustomerQuery(references=references)))
+    return found
+
+
+def _customers(opened: Opened, **query: Any) -> Customers:
+    found: Customers = opened.run(opened.ledger.customers(DEMO, CustomersQuery(**({"limit": 100} | query))))
+    return found
+
+
+def _code(opened: Opened, work: Any) -> Code:
+    with pytest.raises(Problem) as refused:
+        opened.run(work)
+    return refused.value.code
+
+
+# Histories
+
+
+@st.composite
+def _queries(draw: st.DrawFn) -> HistoryQuery:
+    bounds = st.none() | st.integers(0, 45)
+    bounded: dict[str, Any] = {
+        "after": draw(bounds),
+        "before": draw(bounds),
+        "since": draw(bounds.map(lambda second: second and _second(second))),
+        "until": draw(bounds.map(lambda second: second and _second(second))),
+        "only": draw(st.sampled_from(Only)),
+    }
+    offset = {"offset": draw(st.integers(0, 45)), "only": draw(st.sampled_from([Only.ALL, Only.ADDED]))}
+    customer: CustomerReference | Everyone = draw(st.sampled_from([JANE, OMAR, Everyone.EVERYONE]))
+    chosen = offset if customer is not Everyone.EVERYONE and draw(st.booleans()) else bounded
+    return HistoryQuery(
+        customer=customer, limit=draw(st.none() | st.integers(1, 8)), newest_first=draw(st.booleans()), **chosen
+    )
+
+
+def _second(number: int) -> int:
+    return 1_700_000_000_000_000 + number * 1_000_000
+
+
+@pytest.fixture(scope="module")
+def told() -> Iterator[tuple[Opened, list[Entry]]]:
+    """A ledger with 40 entries of two customers, among those of another merchant; and the entries."""
+    with tempfile.TemporaryDirectory() as folder:
+        opened = Opened(Path(folder) / "ledger.db")
+        opened.enrol(JANE)
+        opened.enrol(OMAR)
+        opened.enrol(JANE, merchant=OTHER)
+        entries: list[Entry] = []
+        for number in range(40):
+            opened.clock.now = _second(number + 1)
+            points = -3 if number % 5 == 4 else number + 10
+            entries += opened.adjust(instruction(OMAR if number % 3 == 1 else JANE, points)).entries
+            opened.adjust(instruction(JANE, 1, merchant=OTHER))
+        yield opened, entries
+        opened.close()
+
+
+@settings(deadline=None, max_examples=300)
+@given(query=_queries())
+def test_a_page_of_a_history_is_what_a_look_at_every_entry_gives(
+    told: tuple[Opened, list[Entry]], query: HistoryQuery
+) -> None:
+    opened, entries = told
+    wallets: dict[Any, int | None] = {JANE: 1, OMAR: 2, Everyone.EVERYONE: None}
+    wallet_id = wallets[query.customer]
+    expected = [
+        entry
+        for entry in entries
+        if wallet_id in {None, entry.wallet_id}
+        and (query.after is None or entry.id > query.after)
+        and (query.before is None or entry.id < query.before)
+        and (query.since is None or entry.occurred_at >= query.since)
+        and (query.until is None or entry.occurred_at <= query.until)
+        and (query.only is not Only.ADDED or entry.points_delta > 0)
+        and (query.only is not Only.DEDUCTED or entry.points_delta < 0)
+    ]
+    expected = (expected[::-1] if query.newest_first else expected)[query.offset :]
+
+    history = opened.run(opened.ledger.history(DEMO, query))
+
+    assert list(history.entries) == expected[: query.limit]
+    assert history.has_more == (query.limit is not None and len(expected) > query.limit)
+    assert {entry.wallet_id for entry in history.entries} <= set(history.customers)
+
+
+def test_a_history_comes_with_the_customer_of_the_same_moment(opened: Opened) -> None:
+    opened.adjust(instruction(JANE, 10))
+
+    history = _history(opened)
+
+    assert history.customers[1].wallet.available == sum(entry.points_delta for entry in history.entries) == 10
+    assert history.customers[1].references == (JANES_EMAIL, JANE)
+
+
+def test_what_is_spent_of_each_grant_follows_from_the_grant_and_the_wallet(opened: Opened) -> None:
+    for points in (10, -4, 20, None, 5, -1):
+        opened.adjust(instruction(JANE, points))
+
+    history = _history(opened, only=Only.ADDED, newest_first=False)
+
+    (wallet,) = (customer.wallet for customer in history.customers.values())
+    spent = wallet.granted - wallet.available
+    used = [
+        min(max(spent - (entry.granted_after - entry.points_delta), 0), entry.points_delta)
+        for entry in history.entries
+    ]
+    assert used == [10, 20, 1]
+
+
+def test_a_history_of_nobody_is_refused(opened: Opened) -> None:
+    asked = HistoryQuery(customer=NOBODY, limit=1)
+
+    assert _code(opened, opened.ledger.history(DEMO, asked)) is Code.UNKNOWN_CUSTOMER
+    assert _code(opened, opened.ledger.history(OTHER, asked)) is Code.UNKNOWN_CUSTOMER
+
+
+def test_a_merchant_whom_the_ledger_never_met_has_an_empty_history(opened: Opened) -> None:
+    asked = HistoryQuery(customer=Everyone.EVERYONE, limit=1)
+
+    assert opened.run(opened.ledger.history(OTHER, asked)) == History(entries=(), has_more=False, customers={})
+
+
+def test_a_read_sees_every_write_acknowledged_before_it(opened: Opened) -> None:
+    for points in range(1, 50):
+        receipt = opened.adjust(instruction(JANE, points))
+
+        assert _customer(opened, JANE).wallet == receipt.wallets[0]
+
+
+def test_a_read_waits_for_no_write(opened: Opened) -> None:
+    with closing(sqlite3.connect(opened.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("UPDATE wallets SET available = 5")
+
+        assert _customer(opened, JANE).wallet.available == 0
+
+        other.execute("ROLLBACK")
+
+
+def test_reads_from_many_threads_each_see_one_snapshot(opened: Opened) -> None:
+    stop = threading.Event()
+
+    def write() -> None:
+        with closing(sqlite3.connect(opened.path, isolation_level=None, timeout=10)) as other:
+            while not stop.is_set():
+                other.execute("UPDATE wallets SET available = available + 1, granted = granted + 1")
+
+    async def read() -> list[Customers]:
+        asked = CustomersQuery(limit=10)
+        return await asyncio.gather(*(opened.ledger.customers(DEMO, asked) for _ in range(50)))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    pages = opened.run(read())
+    stop.set()
+    writer.join()
+
+    for page in pages:
+        assert len({customer.wallet.available for customer in page.customers}) == 1
+
+
+# Customers
+
+
+def test_a_customer_is_found_by_the_first_reference_that_somebody_has(opened: Opened) -> None:
+    assert _customer(opened, NOBODY, JANES_EMAIL, OMAR).wallet.id == 1
+    assert _customer(opened, CustomerReference(OWN_NAMESPACE, "2")).references == (OMAR,)
+
+
+@pytest.mark.parametrize("number", ["3", "0", "-1", "x", "1 OR 1=1", ""])
+def test_a_number_that_no_customer_of_the_merchant_has_is_nobody(opened: Opened, number: str) -> None:
+    opened.enrol(JANE, merchant=OTHER)
+    asked = CustomerQuery(references=(CustomerReference(OWN_NAMESPACE, number),))
+
+    assert _code(opened, opened.ledger.customer(DEMO, asked)) is Code.UNKNOWN_CUSTOMER
+
+
+def test_an_adjustment_may_name_the_customer_by_number(opened: Opened) -> None:
+    own = CustomerReference(OWN_NAMESPACE, "1")
+
+    receipt = opened.adjust(instruction((own, JANE), 10))
+
+    assert (receipt.count, receipt.wallets[0].id) == (1, 1)
+
+
+def test_a_number_is_never_enrolled(opened: Opened) -> None:
+    own = CustomerReference(OWN_NAMESPACE, "77")
+    enrolling = Enrolment(references=(own,))
+
+    assert _code(opened, opened.ledger.enrol(DEMO, enrolling)) is Code.UNKNOWN_CUSTOMER
+
+
+@pytest.mark.parametrize(
+    ("existing", "is_kept"), [(Existing.KEEP, True), (Existing.UPDATE, False)], ids=["keep", "update"]
+)
+def test_enrolling_somebody_again_keeps_or_changes_the_profile(
+    opened: Opened, existing: Existing, *, is_kept: bool
+) -> None:
+    first = Enrolment(references=(NOBODY,), changes={"first_name": "Noor", "tags": ("vip",)})
+    again = Enrolment(references=(NOBODY,), changes={"first_name": "N."}, existing=existing)
+    made: Enrolled = opened.run(opened.ledger.enrol(DEMO, first))
+
+    found: Enrolled = opened.run(opened.ledger.enrol(DEMO, again))
+
+    assert (made.is_new, found.is_new) == (True, False)
+    assert found.customer.profile == Profile(first_name="Noor" if is_kept else "N.", tags=("vip",))
+    assert (found.customer.wallet.updated_at > made.customer.wallet.updated_at) != is_kept
+
+
+def test_enrolling_somebody_again_can_be_refused(opened: Opened) -> None:
+    again = Enrolment(references=(JANE,), existing=Existing.REFUSE)
+
+    assert _code(opened, opened.ledger.enrol(DEMO, again)) is Code.CUSTOMER_CONFLICT
+
+
+def test_an_update_changes_what_it_names_and_nothing_else(opened: Opened) -> None:
+    opened.run(opened.ledger.update(DEMO, CustomerUpdate(customer=JANE, changes={"last_name": "Doe"})))
+    before = _customer(opened, JANE)
+
+    update = CustomerUpdate(customer=JANE, changes={"date_of_birth": "1990-05-17"}, excluded=True)
+    after: Customer = opened.run(opened.ledger.update(DEMO, update))
+
+    assert after == _customer(opened, JANE)
+    assert after.profile == Profile(last_name="Doe", date_of_birth="1990-05-17")
+    assert after.wallet.excluded
+    assert after.wallet.updated_at > before.wallet.updated_at
+    assert opened.refusal(instruction(JANE, 1)) is Code.CUSTOMER_EXCLUDED
+
+
+def test_an_update_of_nobody_is_refused(opened: Opened) -> None:
+    update = CustomerUpdate(customer=NOBODY, changes={}, excluded=True)
+
+    assert _code(opened, opened.ledger.update(DEMO, update)) is Code.UNKNOWN_CUSTOMER
+
+
+_PEOPLE = (
+    ("ann@example.com", "Ann", "Ögren", 30, ("vip", "eu")),
+    ("bob@example.org", "Bob", None, 10, ("vip",)),
+    ("cem@example.com", None, "Öztürk", 20, ()),
+    ("dee@sample.com", "Dee", "Bobson", 20, ("eu",)),
+)
+
+
+@pytest.fixture
+def people(opened: Opened) -> Opened:
+    for index, (email, first, last, points, tags) in enumerate(_PEOPLE):
+        opened.clock.now += 1_000_000
+        reference = CustomerReference("email", email)
+        changes = {"first_name": first, "last_name": last, "tags": tags, "source": "shop" if index % 2 else "api"}
+        opened.run(opened.ledger.enrol(DEMO, Enrolment(references=(reference,), changes=changes)))
+        opened.adjust(instruction(reference, points))
+    opened.enrol(CustomerReference("email", "ann@example.com"), merchant=OTHER)
+    return opened
+
+
+def _numbers(page: Customers) -> list[int]:
+    return [customer.wallet.id for customer in page.customers]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({}, [6, 5, 4, 3, 2, 1]),
+        ({"descending": False}, [1, 2, 3, 4, 5, 6]),
+        ({"after": 4}, [3, 2, 1]),
+        ({"after": 4, "descending": False}, [5, 6]),
+        ({"offset": 2, "limit": 2}, [4, 3]),
+        ({"order": CustomerOrder.AVAILABLE}, [3, 6, 5, 4, 2, 1]),
+        ({"order": CustomerOrder.EARNED, "descending": False}, [1, 2, 4, 5, 6, 3]),
+        ({"order": CustomerOrder.BURNED}, [6, 5, 4, 3, 2, 1]),
+        ({"order": CustomerOrder.UPDATED}, [6, 5, 4, 3, 2, 1]),
+        ({"containing": "EXAMPLE.com", "searched": ("email",)}, [5, 3, 1]),
+        ({"containing": "öz", "searched": ("email",)}, []),
+        ({"containing": "öz", "searched": ("email",), "searches_names": True}, [5]),
+        ({"containing": "dee bob", "searches_names": True}, [6]),
+        ({"containing": "%", "searched": ("email",)}, []),
+        ({"tags": ("vip",)}, [4, 3]),
+        ({"tags": ("vip", "eu")}, [3]),
+        ({"source": "shop"}, [6, 4]),
+        ({"excluded": True}, []),
+    ],
+)
+def test_customers_are_filtered_and_sorted(people: Opened, query: dict[str, Any], expected: list[int]) -> None:
+    page = _customers(people, **query)
+
+    assert _numbers(page) == expected
+
+
+@pytest.mark.parametrize("time", ["created", "updated"])
+def test_customers_are_bounded_by_times_that_belong_to_the_range(people: Opened, time: str) -> None:
+    times = {
+        number: getattr(customer.wallet, f"{time}_at")
+        for number, customer in zip(range(6, 0, -1), _customers(people).customers, strict=True)
+    }
+
+    page = _customers(people, **{f"{time}_from": times[4], f"{time}_until": times[5]})
+
+    assert _numbers(page) == [5, 4]
+
+
+def test_a_page_tells_whether_there_is_more_and_how_many_match_in_all(people: Opened) -> None:
+    first, last = _customers(people, limit=4, counts=True), _customers(people, limit=4, offset=4, counts=True)
+
+    assert (first.has_more, last.has_more) == (True, False)
+    assert (first.total, last.total) == (6, 6)
+    assert _customers(people, limit=4).total is None
+
+
+# The store
+
+
+def test_a_ledger_made_before_grants_were_counted_is_brought_up(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with closing(sqlite3.connect(path)) as db, db:
+        db.executescript(MIGRATIONS[0] + "PRAGMA user_version = 1;")
+        db.execute("INSERT INTO merchants (id, name) VALUES (1, 'demo')")
+        for wallet_id, points in ((1, (10, -4, 5)), (2, ())):
+            db.execute(
+                "INSERT INTO wallets (id, merchant_id, available, version, created_at, updated_at) "
+                "VALUES (?, 1, ?, ?, 0, 0)",
+                (wallet_id, sum(points), len(points)),
+            )
+            for version, delta in enumerate(points, start=1):
+                db.execute(
+                    "INSERT INTO entries (merchant_id, wallet_id, version, vendor, points_delta, points_before, "
+                    "points_after, reserved_after, earned_delta, burned_delta, visible, occurred_at) "
+                    "VALUES (1, ?, ?, 'mage', ?, 0, 0, 0, 0, 0, 1, ?)",
+                    (wallet_id, version, delta, version),
+                )
+
+    opened = Opened(path)
+
+    assert opened.rows("SELECT granted_after, grants_after FROM entries ORDER BY id") == [
+        {"granted_after": 10, "grants_after": 1},
+        {"granted_after": 10, "grants_after": 1},
+        {"granted_after": 15, "grants_after": 2},
+    ]
+    assert opened.rows("SELECT granted, grants FROM wallets ORDER BY id") == [
+        {"granted": 15, "grants": 2},
+        {"granted": 0, "grants": 0},
+    ]
+    opened.close()
+
+
+def test_reading_a_ledger_that_is_not_open_is_unavailable(tmp_path: Path) -> None:
+    async def read_unopened() -> None:
+        await SqliteLedger(str(tmp_path / "ledger.db")).customers(DEMO, CustomersQuery(limit=1))
+
+    with pytest.raises(Problem) as refused:
+        asyncio.run(read_unopened())
+
+    assert refused.value.code is Code.UNAVAILABLE
+
+
+def test_reading_without_a_table_is_unavailable_until_it_is_back(opened: Opened) -> None:
+    asked = HistoryQuery(customer=JANE, limit=1)
+    opened.execute("ALTER TABLE entries RENAME TO hidden")
+
+    refused = _code(opened, opened.ledger.history(DEMO, asked))
+    opened.execute("ALTER TABLE hidden RENAME TO entries")
+
+    assert refused is Code.UNAVAILABLE
+    assert opened.run(opened.ledger.history(DEMO, asked)).entries == ()
