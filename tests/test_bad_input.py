@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
+import msgspec
 import pytest
 from starlette.testclient import TestClient
 
@@ -23,9 +25,9 @@ from loyalty_gateway.adjustment import CustomerReference, Instruction, Merchant,
 from loyalty_gateway.app import create_app
 from loyalty_gateway.config import parse_config
 from loyalty_gateway.journal import Journal
-from loyalty_gateway.problem import Code
+from loyalty_gateway.problem import Code, Problem
 from loyalty_gateway.spec import Contract
-from loyalty_gateway.vendor import Vendor
+from loyalty_gateway.vendor import Request, Vendor
 
 _JANE = "shopify:6789012345"
 _JSON = {"content-type": "application/json"}
@@ -385,14 +387,50 @@ def test_a_customer_in_the_path_that_is_not_utf_8_is_an_unknown_path(
     assert_refused(shared, case, Code.UNKNOWN_PATH, lambda: astray.send(shared))
 
 
-@pytest.mark.parametrize(
-    "customer", ["%00", "%0a", "a%2Fb", "..%2f", "%F0%9F%92%B0", "'%20OR%201=1--", "x" * 5_000]
-)
+@pytest.mark.parametrize("customer", ["%00", "a%2Fb", "..%2f", "%F0%9F%92%B0", "'%20OR%201=1--", "x" * 5_000])
 @every(tuple(case for case in CASES if "path" in case.stranger))
 def test_an_odd_customer_in_the_path_is_an_unknown_customer(shared: Gateway, case: Case, customer: str) -> None:
     odd = replace(case, path=re.sub("6789012345|cust_abc123", customer, case.path))
 
     assert_refused(shared, case, Code.UNKNOWN_CUSTOMER, lambda: odd.send(shared))
+
+
+@pytest.mark.parametrize("customer", ["%20", "%0a", "%E3%80%80", "%09%20"])
+@every(tuple(case for case in CASES if "path" in case.stranger))
+def test_a_blank_customer_in_the_path_is_invalid(shared: Gateway, case: Case, customer: str) -> None:
+    nobody = replace(case, path=re.sub("6789012345|cust_abc123", customer, case.path))
+
+    assert_refused(shared, case, Code.INVALID, lambda: nobody.send(shared))
+
+
+@every()
+def test_a_blank_customer_is_never_enrolled(
+    start_gateway: StartGateway, vendors: dict[str, Vendor], monkeypatch: pytest.MonkeyPatch, case: Case
+) -> None:
+    config = _config()
+    config["merchants"]["demo"]["unknown_customers"] = "enrol"
+    vendor = vendors[case.vendor]
+    # A translator whose spec lets pass what it should not.
+    blank = msgspec.structs.replace(
+        vendor,
+        operations=tuple(
+            msgspec.structs.replace(
+                operation,
+                parse_request=lambda request, parse=operation.parse_request: msgspec.structs.replace(
+                    parse(request), customers=(CustomerReference("email", " "),)
+                ),
+            )
+            for operation in vendor.operations
+        ),
+    )
+    monkeypatch.setitem(vendors, case.vendor, blank)
+    gateway = start_gateway(config)
+    before = _kept(gateway)
+
+    answer = case.send(gateway)
+
+    assert answer.status_code == status_of(Code.UNKNOWN_CUSTOMER, case)
+    assert _kept(gateway) == before
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"])
@@ -776,6 +814,38 @@ def test_an_idempotency_key_with_another_payload_is_refused(funded: Gateway, cas
 
 
 @every()
+def test_two_different_idempotency_keys_are_refused(shared: Gateway, case: Case) -> None:
+    def send() -> httpx2.Response:
+        keys = [("idempotency-key", "order-1"), ("idempotency-key", "order-2")]
+        headers = [*case.headers.items(), *_JSON.items(), *keys]
+        return shared.client.post(case.url, content=case.raw(), headers=headers)
+
+    assert_refused(shared, case, Code.INVALID, send)
+
+
+@every()
+def test_the_same_idempotency_key_twice_in_one_request_is_one_key(funded: Gateway, case: Case) -> None:
+    headers = [*case.headers.items(), *_JSON.items(), *[("idempotency-key", "order-1")] * 2]
+
+    answers = [funded.client.post(case.url, content=case.raw(), headers=headers) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [case.success] * 2
+    assert len(funded.entries()) == 1
+
+
+@every()
+def test_a_whole_number_written_otherwise_is_the_same_payload(funded: Gateway, case: Case) -> None:
+    answers = [
+        case.send(funded, case.raw_amount(literal), **{"idempotency-key": "order-1"})
+        for literal in ("5", "5.0", "0.5e1")
+    ]
+
+    assert [answer.status_code for answer in answers] == [case.success] * 3
+    assert [answer.headers.get("idempotency-replayed") for answer in answers] == [None, "true", "true"]
+    assert len(funded.entries()) == 1
+
+
+@every()
 def test_odd_headers_change_nothing(shared: Gateway, case: Case) -> None:
     answer = case.send(
         shared, **{"accept": "text/xml", "accept-language": ";;q=x,,*", "x-forwarded-for": "'", "cookie": "a=b"}
@@ -855,7 +925,75 @@ def test_a_balance_may_be_filled_to_the_last_point(funded: Gateway, case: Case) 
     assert funded.wallet(_JANE)["available"] == _LARGEST_POINTS
 
 
+# What is meant to keep us busy
+
+_MEGABYTE: dict[str, dict[str, Any]] = {
+    "words for customers": {"customers": ["x"] * 249_000},
+    "fractions for channels": {"channel_send": [0.5] * 240_000},
+    "one wrong customer among many": {"customers": [*[1] * 400_000, "x"]},
+    "one wrong channel among many": {"channel_send": [*["sms"] * 160_000, "x"]},
+    "unknown fields": {f"k{number}": 1 for number in range(90_000)} | {"points": "x"},
+    "a field of great length": {"k" * 990_000: 1, "points": "x"},
+    "objects": {"x": [{"a": [1]}] * 90_000, "points": "x"},
+}
+
+
+@pytest.mark.parametrize("spoilt", _MEGABYTE)
+@every()
+def test_a_wrong_megabyte_is_refused_quickly_and_briefly(
+    start_gateway: StartGateway, case: Case, spoilt: str
+) -> None:
+    gateway = start_gateway()
+    content = json.dumps({**case.body, case.amount: "x", **_MEGABYTE[spoilt]}, separators=(",", ":")).encode()
+    assert 750_000 < len(content) < 2**20
+
+    started = time.perf_counter()
+    answer = case.send(gateway, content)
+    seconds = time.perf_counter() - started
+
+    assert answer.status_code in {400, 422}
+    assert in_voice(case.vendor, answer)
+    assert len(answer.content) < 30_000
+    # Measured: a third of a second at most. Before there was a bound: up to seventeen.
+    assert seconds < 2
+
+
 # What is wrong on our side
+
+
+@every()
+def test_a_client_that_goes_away_within_its_body_leaves_a_line(funded: Gateway, case: Case) -> None:
+    messages = iter(
+        [{"type": "http.request", "body": b"{", "more_body": True}, *[{"type": "http.disconnect"}] * 3]
+    )
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = {**case.headers, **_JSON}
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": case.path,
+        "raw_path": case.path.encode(),
+        "query_string": case.query.encode(),
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "client": ("127.0.0.1", 1),
+    }
+
+    assert funded.client.portal is not None
+    funded.client.portal.call(funded.client.app, scope, receive, send)
+    metrics = funded.metrics()
+    funded.client.__exit__()
+
+    assert sent == []
+    (line,) = [line for line in funded.lines() if "code" in line]
+    assert (line["status"], line["code"], line["vendor"]) == (499, "client_disconnected", case.vendor)
+    assert 'code="client_disconnected"' in metrics
 
 
 def test_a_ledger_that_somebody_else_holds_is_told_as_a_busy_record(funded: Gateway) -> None:
@@ -903,7 +1041,10 @@ def test_a_ledger_that_cannot_be_used_is_told_as_unavailable_until_it_can(funded
 
 
 class _FaultyLedger:
-    """A ledger with a fault that nobody foresaw."""
+    """A ledger with a fault: one that nobody foresaw, or this one."""
+
+    def __init__(self, fault: Exception | None = None) -> None:
+        self._fault = fault
 
     async def open(self) -> None:
         pass
@@ -915,6 +1056,8 @@ class _FaultyLedger:
         raise NotImplementedError if not references else AssertionError(merchant)
 
     async def adjust(self, instruction: Instruction) -> Receipt:
+        if self._fault is not None:
+            raise Problem(Code.UNAVAILABLE) from self._fault
         raise RuntimeError(f"secret-detail of {instruction.merchant.name}")
 
     async def ready(self) -> bool:
@@ -938,6 +1081,56 @@ def test_an_unforeseen_error_shows_nothing_of_our_insides(start_gateway: StartGa
     assert [(line["code"], line["error"]) for line in lines] == [("unforeseen", "RuntimeError")] * 2
     assert all("test_bad_input.py" in line["frames"][-1] for line in lines)
     assert b"secret-detail" not in gateway.log.getvalue()
+
+
+def _of_sqlite() -> sqlite3.Error:
+    try:
+        with sqlite3.connect(":memory:") as db:
+            db.execute("SELECT secret_detail FROM nowhere")
+    except sqlite3.Error as error:
+        return error
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [(OSError("secret_detail"), "OSError"), (_of_sqlite(), "OperationalError SQLITE_ERROR")],
+    ids=["of the system", "of the store"],
+)
+def test_the_cause_of_an_unavailable_ledger_is_told_to_the_operator_without_its_message(
+    start_gateway: StartGateway, fault: Exception, told: str
+) -> None:
+    config = demo_config()
+    config["merchants"]["demo"]["customers"] = []
+    gateway = start_gateway(config, ledger=_FaultyLedger(fault))
+
+    answers = [case.send(gateway) for case in CASES]
+    gateway.client.__exit__()
+
+    assert {answer.status_code for answer in answers} == {503}
+    assert [(line["code"], line["error"]) for line in gateway.lines()] == [("unavailable", told)] * len(CASES)
+    assert b"secret_detail" not in gateway.log.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "status"), [("bitbybit", 409), ("mage", 409), ("yotpo", 422), ("salla", 422), ("loyaltylion", 422)]
+)
+def test_references_of_another_customer_are_told_as_a_conflict(
+    vendors: dict[str, Vendor], name: str, status: int
+) -> None:
+    request = Request(
+        vendor=vendors[name],
+        operation=None,
+        method="POST",
+        path_values={},
+        query={},
+        headers={},
+        options=None,
+    )
+
+    answer = vendors[name].render_problem(Problem(Code.CUSTOMER_CONFLICT), request)
+
+    assert answer.status == status
 
 
 # Every violation of a request is told, against the true field
@@ -975,7 +1168,7 @@ _TOLD = {
         (
             "customers.point_adjustment_amount must be of type integer",
             "customers.customer_email must be of type string",
-            "customers.visible_to_customer must be one of: True, False, true, false",
+            'customers.visible_to_customer must be one of: true, false, "true", "false"',
             "customers.history_title is required",
         ),
     ),

@@ -228,3 +228,25 @@ def test_brackets_within_strings_are_no_nesting(text: str) -> None:
 def test_brackets_after_an_escaped_backslash_count_again() -> None:
     with pytest.raises(Problem):
         parse_json(b'["\\\\", ' + b"[" * 64 + b"]" * 64 + b"]")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_read"),
+    [
+        ("[" * 64 + "]" * 64, True),
+        ("[" * 65 + "]" * 65, False),
+        ('{"a":[' * 32 + "1" + "]}" * 32, True),
+        ('{"a":[' * 33 + "1" + "]}" * 33, False),
+        ('["' + "[{" * 100 + '"]', True),
+        ('["\\"' + "[{" * 100 + '"]', True),
+        ('["\\\\", ' + "[" * 64 + "]" * 64 + "]", False),
+        ("[" + ", ".join(["{}"] * 100) + "]", True),
+    ],
+)
+def test_depth_is_counted_outside_of_strings_only(text: str, *, is_read: bool) -> None:
+    if is_read:
+        assert parse_json(text.encode()) == json.loads(text)
+        return
+    with pytest.raises(Problem) as raised:
+        parse_json(text.encode())
+    assert raised.value.code is Code.UNREADABLE

@@ -175,6 +175,44 @@ def test_salla_tells_what_is_left_of_the_tightest_limit_and_when_to_come_back(li
     assert told[3] == {"x-ratelimit-limit": "2", "x-ratelimit-remaining": "0"}
 
 
+@pytest.mark.parametrize(
+    ("plan", "customers", "left"),
+    [((2, 60), (9, 600), (0, 7)), ((9, 60), (2, 600), (7, 0))],
+    ids=["plan", "customers"],
+)
+def test_a_request_that_one_limit_refuses_spends_none_of_the_others(
+    vendors: dict[str, Vendor], plan: tuple[int, int], customers: tuple[int, int], left: tuple[int, int]
+) -> None:
+    limits = RateLimits(vendors["salla"], {"plan": plan, "customers": customers})
+    caller = Caller(id="x", merchant=Merchant(name="demo"), scopes=frozenset())
+
+    spent = [limits.spend(vendors["salla"].operations[0], caller) for _ in range(6)]
+
+    assert [refusal is not None for _, refusal in spent] == [False] * 2 + [True] * 4
+    assert tuple(budget.remaining for budget in spent[-1][0]) == left
+
+
+def test_salla_tells_the_limit_that_refuses_and_its_end(start_gateway: StartGateway) -> None:
+    config = _limited()
+    config["vendors"]["salla"]["rate_limits"] = {"plan": "2/60s", "customers": "2/600s"}
+    gateway = start_gateway(config)
+    (case,) = [case for case in CASES if case.vendor == "salla"]
+
+    told = [_told(case.send(gateway).headers) for _ in range(3)][-1]
+
+    assert 590 < int(told["retry-after"]) <= 600
+    assert abs(int(told["x-ratelimit-reset"]) - time.time() - int(told["retry-after"])) < 3
+
+
+def test_bitbybit_tells_its_limit_on_a_query_that_is_too_long(limited: Gateway) -> None:
+    (case,) = [case for case in CASES if case.vendor == "bitbybit"]
+
+    answer = limited.client.post(f"{case.path}?x={'x' * 9_000}", headers=dict(case.headers))
+
+    assert answer.status_code == 400
+    assert set(_told(answer.headers)) == {"ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"}
+
+
 def test_yotpo_tells_the_second_and_the_minute_of_the_account_and_nothing_of_a_store(
     start_gateway: StartGateway,
 ) -> None:

@@ -15,7 +15,14 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from loyalty_gateway import journal
-from loyalty_gateway.adjustment import Adjustment, Idempotency, Instruction, Receipt
+from loyalty_gateway.adjustment import (
+    Adjustment,
+    CustomerReference,
+    Everyone,
+    Idempotency,
+    Instruction,
+    Receipt,
+)
 from loyalty_gateway.authentication import Authenticator, Caller, authorize
 from loyalty_gateway.body import media_type_of, parse_json, read_body
 from loyalty_gateway.metrics import Metrics
@@ -25,6 +32,8 @@ from loyalty_gateway.routing import Paths
 from loyalty_gateway.spec import Contract, Defect, OperationContract
 from loyalty_gateway.vendor import Answer, Operation, Request, ValidRequest, Vendor
 
+_FAILURES = frozenset({Code.RECORD_BUSY, Code.UNAVAILABLE, Code.UNFORESEEN})
+_KEY_HEADER = b"idempotency-key"
 _LONGEST_QUERY = 8_192
 _MOST_QUERY_FIELDS = 256
 
@@ -57,7 +66,7 @@ class Exchange:
         self.operation: Operation | None = None
         self.contract: OperationContract | None = None
         self.caller: Caller | None = None
-        self.budgets: Mapping[str, str] = {}
+        self.budgets: Mapping[str, str] | None = None
         self.raw_body: bytes | None = None
         self.code: Code | None = None
         self.replayed = False
@@ -101,20 +110,23 @@ class Endpoint:
         try:
             self._route(exchange, path, scope["query_string"])
             caller = await self._authenticate(exchange, scope, receive)
-            request = await self._validate(exchange, receive)
+            request = await self._validate(exchange, scope, receive)
             adjustment = self._parse(exchange, request)
             receipt = await self._adjust(exchange, caller, request, adjustment)
             answer = self._render(exchange, receipt, request)
         except Problem as problem:
             answer = self._refuse(exchange, problem)
         except ClientDisconnect:
+            # There is nobody to answer; the status is what web servers write in their logs then.
+            self._record(exchange, 499, "client_disconnected", perf_counter() - started)
             return
         except Exception as error:  # noqa: BLE001 - nothing may end the process or show its insides
             exchange.error = error
             answer = self._refuse(exchange, Problem(Code.UNFORESEEN))
         self._conform(exchange, answer)
         await _respond(send, answer, exchange, head=scope["method"] == "HEAD")
-        self._record(exchange, answer, perf_counter() - started)
+        code = exchange.code.value if exchange.code is not None else None
+        self._record(exchange, answer.status, code, perf_counter() - started)
 
     def _received(self, scope: Scope) -> Request:
         return Request(
@@ -123,17 +135,16 @@ class Endpoint:
             method=scope["method"],
             path_values={},
             query={},
-            headers={name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
+            headers={
+                name.decode("latin-1"): value.decode("latin-1") if name != _KEY_HEADER else _key(value)
+                for name, value in scope["headers"]
+            },
             options=self._options,
         )
 
     def _route(self, exchange: Exchange, path: str, query_string: bytes) -> None:
         request = exchange.request
-        try:
-            match = self._paths.match(request.method, path)
-        except Problem:
-            self._tell_unspent(exchange)
-            raise
+        match = self._paths.match(request.method, path)
         exchange.operation = self._operations[match.operation_id]
         exchange.contract = self._contracts[match.operation_id]
         exchange.request = Request(
@@ -149,11 +160,7 @@ class Endpoint:
     async def _authenticate(self, exchange: Exchange, scope: Scope, receive: Receive) -> Caller:
         operation, contract = _routed(exchange)
         limits = self._rate_limits
-        try:
-            caller = exchange.caller = await self._caller(exchange, scope, receive)
-        except Problem:
-            self._tell_unspent(exchange)
-            raise
+        caller = exchange.caller = await self._caller(exchange, scope, receive)
         if limits is not None and operation.rate_limits:
             budgets, refusal = limits.spend(operation, caller)
             exchange.budgets = self._vendor.render_budgets(budgets, refusal)
@@ -163,7 +170,10 @@ class Endpoint:
         return caller
 
     def _tell_unspent(self, exchange: Exchange) -> None:
-        """To a caller whom nobody knows, or on a path that nobody knows, the whole budget is told."""
+        """To a caller whom nobody knows, or on a path that nobody knows, the whole budget is told.
+
+        The same goes for whatever is refused before the request was counted.
+        """
         if self._rate_limits is not None and (budgets := self._rate_limits.unspent(exchange.operation)):
             exchange.budgets = self._vendor.render_budgets(budgets, None)
 
@@ -175,11 +185,14 @@ class Endpoint:
         except Problem as problem:
             if problem.code is not Code.MISSING_CREDENTIALS or not operation.body_credentials:
                 raise
+        # A form, in which older clients send them, is refused as such: its credentials are never looked at.
+        if content_type := exchange.request.headers.get("content-type"):
+            media_type_of(content_type, contract.media_types)
         body = await self._body_of_stranger(exchange, receive)
         return self._authenticator.authenticate_by_body(body, operation, address)
 
-    async def _validate(self, exchange: Exchange, receive: Receive) -> ValidRequest:
-        _, contract = _routed(exchange)
+    async def _validate(self, exchange: Exchange, scope: Scope, receive: Receive) -> ValidRequest:
+        operation, contract = _routed(exchange)
         request = exchange.request
         raw_body = await self._read_body(exchange, receive) if contract.media_types else b""
         media_type, body = "", None
@@ -187,6 +200,7 @@ class Endpoint:
             media_type = media_type_of(request.headers.get("content-type", ""), contract.media_types)
             body = parse_json(raw_body)
         violations = contract.violations(request, media_type, raw_body, body)
+        violations += _differing_keys(scope, body, operation.idempotency_field)
         if violations:
             raise Problem(Code.INVALID, violations=violations)
         return ValidRequest(
@@ -211,7 +225,11 @@ class Endpoint:
 
     def _parse(self, exchange: Exchange, request: ValidRequest) -> Adjustment:
         operation, _ = _routed(exchange)
-        return operation.parse_request(request)
+        adjustment = operation.parse_request(request)
+        # Nobody is named by nothing; where unknown customers are enrolled, it would become somebody.
+        if not (adjustment.customers is Everyone.EVERYONE or all(map(_names_somebody, adjustment.customers))):
+            raise Problem(Code.UNKNOWN_CUSTOMER)
+        return adjustment
 
     async def _adjust(
         self, exchange: Exchange, caller: Caller, request: ValidRequest, adjustment: Adjustment
@@ -232,6 +250,10 @@ class Endpoint:
 
     def _refuse(self, exchange: Exchange, problem: Problem) -> Answer:
         exchange.code = problem.code
+        if problem.code in _FAILURES and isinstance(problem.__cause__, Exception):
+            exchange.error = exchange.error or problem.__cause__
+        if exchange.budgets is None:
+            self._tell_unspent(exchange)
         return self._vendor.render_problem(problem, exchange.request)
 
     def _conform(self, exchange: Exchange, answer: Answer) -> None:
@@ -244,11 +266,10 @@ class Endpoint:
             exchange.error = exchange.error or error
             exchange.defects = (Defect(location="/", constraint="the check itself failed"),)
 
-    def _record(self, exchange: Exchange, answer: Answer, seconds: float) -> None:
+    def _record(self, exchange: Exchange, status: int, code: str | None, seconds: float) -> None:
         operation = exchange.operation.id if exchange.operation is not None else "none"
-        code = exchange.code.value if exchange.code is not None else "none"
         vendor = self._vendor.name
-        self._metrics.answered(vendor, operation, answer.status, code, seconds)
+        self._metrics.answered(vendor, operation, status, code or "none", seconds)
         if exchange.defects:
             self._metrics.defective(vendor, operation)
         caller, error = exchange.caller, exchange.error
@@ -262,11 +283,11 @@ class Endpoint:
                 path=exchange.contract.path if exchange.contract is not None else None,
                 merchant=caller.merchant.name if caller is not None else None,
                 caller=caller.id if caller is not None else None,
-                status=answer.status,
-                code=exchange.code.value if exchange.code is not None else None,
+                status=status,
+                code=code,
                 replayed=exchange.replayed,
                 milliseconds=round(seconds * 1_000, 3),
-                error=type(error).__name__ if error is not None else None,
+                error=_named(error) if error is not None else None,
                 frames=journal.frames_of(error) if error is not None else None,
                 defects=[f"{defect.location} {defect.constraint}" for defect in exchange.defects] or None,
             )
@@ -284,7 +305,7 @@ async def _respond(send: Send, answer: Answer, exchange: Exchange, *, head: bool
         headers.append((b"content-type", media_type.encode()))
     elif answer.status == 204:
         headers = []
-    for told in (answer.headers, exchange.budgets):
+    for told in (answer.headers, exchange.budgets or {}):
         headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in told.items()]
     if exchange.replayed:
         headers.append((b"idempotency-replayed", b"true"))
@@ -309,19 +330,63 @@ def _query(query_string: bytes) -> dict[str, str]:
     return dict(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True))
 
 
-def _idempotency(exchange: Exchange, request: ValidRequest, adjustment: Adjustment) -> Idempotency | None:
-    """The request's key, from its body or header, with its fingerprint.
+def _key(value: bytes) -> str:
+    """A key as it would stand in a body, which is in UTF-8; other bytes are read as HTTP has it."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
-    Raises:
-        Problem: INVALID where body and header carry different keys.
-    """
-    header = request.headers.get("idempotency-key")
-    key = adjustment.idempotency_key or header
+
+def _differing_keys(scope: Scope, body: Any, field: str | None) -> tuple[Violation, ...]:
+    """A violation where one request carries several keys, in its headers or in its body as well."""
+    keys = dict.fromkeys(_key(value) for name, value in scope["headers"] if name == _KEY_HEADER)
+    if not keys:
+        return ()
+    own = body.get(field) if field is not None and isinstance(body, dict) else None
+    # An empty key of the body counts as none; one that is no text is another violation.
+    told = [*keys, own] if isinstance(own, str) and own and own not in keys else [*keys]
+    if len(told) == 1:
+        return ()
+    return (
+        Violation(
+            location="header", path=("Idempotency-Key",), keyword="const", expected=told[0], received=told[-1]
+        ),
+    )
+
+
+def _idempotency(exchange: Exchange, request: ValidRequest, adjustment: Adjustment) -> Idempotency | None:
+    """The request's key, from its body or header, with its fingerprint."""
+    key = adjustment.idempotency_key or request.headers.get("idempotency-key")
     if key is None:
         return None
-    if header is not None and header != key:
-        violation = Violation(location="header", path=("Idempotency-Key",), keyword="const", received=header)
-        raise Problem(Code.INVALID, violations=(violation,))
-    _, contract = _routed(exchange)
-    told: list[Any] = [contract.method, contract.path, request.path_values, request.body]
+    operation, contract = _routed(exchange)
+    body = request.body
+    if operation.body_credentials and isinstance(body, dict):
+        # Who calls is no part of what is asked, and no secret is kept, not even as a digest.
+        body = {name: value for name, value in body.items() if name not in operation.body_credentials}
+    told: list[Any] = [contract.method, contract.path, request.path_values, _meaning(body)]
     return Idempotency(key, blake2b(_encode_sorted(told), digest_size=16).digest())
+
+
+def _meaning(value: Any) -> Any:
+    """The JSON value with whole numbers as integers: 5.0 asks for the same as 5."""
+    match value:
+        case float():
+            return int(value) if value.is_integer() else value
+        case dict():
+            return {name: _meaning(item) for name, item in value.items()}
+        case list():
+            return [_meaning(item) for item in value]
+        case _:
+            return value
+
+
+def _names_somebody(customer: CustomerReference) -> bool:
+    return bool(customer.value.strip())
+
+
+def _named(error: Exception) -> str:
+    """The error's type, and its number's name where a store gives one; a message may quote what was sent."""
+    name = getattr(error, "sqlite_errorname", None)
+    return type(error).__name__ if name is None else f"{type(error).__name__} {name}"

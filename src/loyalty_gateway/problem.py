@@ -59,7 +59,7 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
         return ".".join(str(part) for part in self.path)
 
 
-def explain(violation: Violation) -> str:  # noqa: PLR0911 - one sentence for each keyword
+def explain(violation: Violation) -> str:  # noqa: C901, PLR0911, PLR0912 - one sentence for each keyword
     """What a request did not keep, in English, without a word of what was sent."""
     field = violation.field or "the request body"
     match violation.keyword:
@@ -70,7 +70,7 @@ def explain(violation: Violation) -> str:  # noqa: PLR0911 - one sentence for ea
         case "type" if isinstance(violation.expected, list):
             return f"{field} must be of type {' or '.join(violation.expected)}"
         case "enum":
-            return f"{field} must be one of: {', '.join(map(str, violation.expected))}"
+            return f"{field} must be one of: {', '.join(_spelt(violation.expected))}"
         case "minimum":
             return f"{field} must be at least {violation.expected}"
         case "maximum":
@@ -79,8 +79,23 @@ def explain(violation: Violation) -> str:  # noqa: PLR0911 - one sentence for ea
             return f"{field} is not a known field"
         case "minLength" | "minItems":
             return f"{field} must not be empty"
+        case "maxItems" if violation.expected:
+            return f"{field} must have at most {violation.expected} items"
+        case "maxItems":
+            return f"{field} must be absent or empty"
+        case "maxLength":
+            return f"{field} must be at most {violation.expected} characters long"
+        case "not" if violation.expected == {}:
+            return f"{field} must be left out"
         case _:
             return f"{field} is not valid"
+
+
+def _spelt(values: list[Any]) -> list[str]:
+    """Values as JSON has them; words among words need no quotation marks."""
+    if all(isinstance(value, str) for value in values):
+        return values
+    return [msgspec.json.encode(value).decode() for value in values]
 
 
 def explain_all(violations: tuple[Violation, ...]) -> str:

@@ -107,6 +107,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     none. ``ignored`` maps each published field whose wish is not carried out to the reason.
     ``path_credentials`` are the values of the path that belong to the credentials; ``body_credentials`` maps
     fields of the body to those of a credential, which are looked at where no other credentials are sent.
+    ``idempotency_field`` is the field of the body in which the vendor's own idempotency key stands.
     """
 
     id: str
@@ -117,6 +118,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     rate_limits: tuple[RateLimit, ...] = ()
     path_credentials: tuple[str, ...] = ()
     body_credentials: Mapping[str, str] = msgspec.field(default_factory=dict)
+    idempotency_field: str | None = None
 
 
 class Vendor(msgspec.Struct, frozen=True, kw_only=True):

@@ -311,8 +311,9 @@ def made(document: Schema, schema: Schema, chance: random.Random) -> Any:  # noq
             return _made_object(document, found, chance)
         case "array":
             least = max(layer.get("minItems", 0) for layer in found)
+            most = min(layer.get("maxItems", least + 2) for layer in found)
             items = {"allOf": [layer["items"] for layer in found if "items" in layer]}
-            return [made(document, items, chance) for _ in range(least + chance.randrange(3))]
+            return [made(document, items, chance) for _ in range(min(least + chance.randrange(3), most))]
         case "integer":
             return _made_number(found, chance)
         case "number":
@@ -331,6 +332,8 @@ def _made_object(document: Schema, found: list[Schema], chance: random.Random) -
         for name, schema in layer.get("properties", {}).items():
             properties.setdefault(name, []).append(schema)
     required = {name for layer in found for name in layer.get("required", ())}
+    for name in [name for name, schemas in properties.items() if {"not": {}} in schemas]:
+        properties.pop(name)
     value = {
         name: made(document, {"allOf": properties.get(name, [])}, chance)
         for name in [*properties, *sorted(required - set(properties))]
@@ -425,6 +428,10 @@ def _wrong_values(layer: Schema) -> Iterator[Any]:
         yield "none of these"
     if layer.get("minItems"):
         yield []
+    if layer.get("maxItems", 0) and layer.get("type") == "array":
+        yield [0] * (layer["maxItems"] + 1)
+    if "maxLength" in layer:
+        yield "1" * (layer["maxLength"] + 1)
 
 
 def _replaced(body: Any, path: Path, value: Any) -> Any:

@@ -157,6 +157,18 @@ def test_every_published_field_is_read_or_ignored_with_a_reason(subject: Subject
     assert unread == set()
 
 
+def test_a_key_of_the_vendors_own_stands_in_the_declared_field(subject: Subject) -> None:
+    field = subject.operation.idempotency_field
+    for sent in subject.admitted:
+        try:
+            key = subject.operation.parse_request(subject.valid_request(sent)).idempotency_key
+        except Problem:
+            continue
+        own = sent.body.get(field) if field is not None and isinstance(sent.body, dict) else None
+        # Where it stands elsewhere, a header that names another key would pass unnoticed.
+        assert key == (own or None), sent
+
+
 # Promises about answers.
 
 

@@ -373,3 +373,33 @@ def test_every_answer_tells_the_limit_and_the_request_beyond_it_is_told_to_wait(
         "Too many requests. Please retry after the reset period.",
     )
     assert len(gateway.entries()) == 1
+
+
+@pytest.mark.parametrize(("length", "status"), [(255, 200), (256, 400)])
+def test_a_key_has_at_most_255_characters(gateway: Gateway, length: int, status: int) -> None:
+    answer = gateway.post(_JANE, _ADD | {"idempotencyKey": "é" * length}, _KEY)
+
+    assert answer.status_code == status
+
+
+def test_the_same_key_in_body_and_header_is_one_key_in_any_script(gateway: Gateway) -> None:
+    body = _ADD | {"idempotencyKey": "é-🎁"}
+
+    key = (b"idempotency-key", "é-🎁".encode())
+    both = gateway.client.post(_JANE, json=body, headers=[(b"x-api-key", b"bbb_test_demo"), key])
+    again = gateway.post(_JANE, body, _KEY)
+
+    assert (both.status_code, again.status_code) == (200, 200)
+    assert again.headers["idempotency-replayed"] == "true"
+
+
+def test_two_keys_that_differ_are_told_together_with_what_else_is_wrong(gateway: Gateway) -> None:
+    body = _ADD | {"idempotencyKey": "one", "points": 0}
+
+    answer = gateway.post(_JANE, body, _KEY | {"idempotency-key": "two"})
+
+    assert answer.status_code == 400
+    assert set(answer.json()["error"]["message"].split("; ")) == {
+        "points must be at least 1",
+        "Idempotency-Key is not valid",
+    }

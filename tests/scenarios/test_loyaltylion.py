@@ -350,3 +350,19 @@ def test_the_request_beyond_the_limit_is_refused_with_a_message(start_gateway: S
     assert [answer.status_code for answer in answers] == [201, 204, 429]
     assert answers[2].json() == {"error": {"message": "Too many requests"}}
     assert gateway.wallet(_JANE)["available"] == 6
+
+
+def test_a_wrong_type_is_told_before_a_bound(gateway: Gateway) -> None:
+    answer = gateway.post(_ADD, {"points": -1.5}, _KEY)
+
+    assert (answer.status_code, answer.json()) == (
+        400,
+        _invalid(points="Invalid input: expected int, received number"),
+    )
+
+
+def test_of_many_unknown_keys_a_hundred_are_told(gateway: Gateway) -> None:
+    answer = gateway.post(_ADD, {"points": 5} | {f"k{number}": 1 for number in range(1_000)}, _KEY)
+
+    assert answer.status_code == 400
+    assert len(answer.json()["error"]["details"]) == 100

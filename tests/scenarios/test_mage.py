@@ -332,3 +332,15 @@ def test_the_request_beyond_the_limit_is_refused_in_the_documented_words(start_g
         429, "Too Many Requests", "Rate limit exceeded. Please retry after a short delay."
     )
     assert gateway.wallet("shopify:6789012345")["available"] == 10
+
+
+@pytest.mark.parametrize(
+    "flat", [{"adjustment": 5}, {"note": "x"}, {"update_lifetime_points": False}, {"send_email": True}]
+)
+def test_a_resource_with_flat_fields_beside_it_is_refused_on_those(gateway: Gateway, flat: dict[str, Any]) -> None:
+    answer = gateway.post(_JANE, {"data": {"attributes": {"adjustment": 5}}} | flat, _KEY)
+
+    (name,) = flat
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["detail"] == f"{name} must be left out"
+    assert gateway.entries() == []

@@ -1,6 +1,7 @@
 """Salla: lists of customers or everyone, a reset in three spellings, Arabic unless English is asked for."""
 
 import time
+from itertools import permutations
 from typing import Any
 
 import httpx2
@@ -139,10 +140,8 @@ def test_numeric_strings_pass_for_customers(gateway: Gateway) -> None:
     assert _balances(gateway) == (900, 900)
 
 
-@pytest.mark.parametrize(
-    "customers", [{}, {"customers": []}, {"customers": [_JANE]}], ids=["absent", "empty", "some"]
-)
-def test_select_all_addresses_every_customer_whatever_the_list(
+@pytest.mark.parametrize("customers", [{}, {"customers": []}], ids=["absent", "empty"])
+def test_select_all_addresses_every_customer_without_a_list(
     gateway: Gateway, customers: dict[str, list[int]]
 ) -> None:
     body = {name: value for name, value in _EXAMPLE.items() if name != "customers"}
@@ -151,6 +150,13 @@ def test_select_all_addresses_every_customer_whatever_the_list(
 
     assert (answer.status_code, answer.json()) == (201, _DONE)
     assert _balances(gateway) == (900, 900)
+
+
+def test_select_all_beside_a_list_of_customers_is_refused(gateway: Gateway) -> None:
+    answer = gateway.post(_PATH, _EXAMPLE | {"select_all": True}, _TOKEN)
+
+    assert (answer.status_code, answer.json()) == (422, _invalid(customers="حقل customers غير صالح"))
+    assert gateway.entries() == []
 
 
 def test_select_all_passes_over_an_excluded_customer(gateway: Gateway) -> None:
@@ -204,6 +210,35 @@ def test_a_reset_in_any_spelling_empties_the_balances_with_or_without_points(
 
     assert (answer.status_code, answer.json()) == (201, _DONE)
     assert _balances(gateway) == (0, 500)
+
+
+@pytest.mark.parametrize(("true", "false"), list(permutations(["reset_points", "reset_point", "rest_point"], 2)))
+def test_a_reset_that_is_true_and_false_at_once_is_refused(gateway: Gateway, true: str, false: str) -> None:
+    body = {name: value for name, value in _EXAMPLE.items() if name != "reset_point"}
+
+    answer = gateway.post(_PATH, body | {true: True, false: False}, _TOKEN)
+
+    name = false.replace("_", " ")
+    assert (answer.status_code, answer.json()) == (422, _invalid(**{false: f"حقل {name} غير صالح"}))
+    assert gateway.entries() == []
+
+
+@pytest.mark.parametrize(
+    "customers",
+    [["9" * 5_000], ["1" * 21], [10**4_000], [_JANE] * 10_001],
+    ids=["5000 digits as text", "21 digits as text", "4001 digits", "10001 customers"],
+)
+def test_customers_beyond_the_bounds_are_refused_on_the_field(gateway: Gateway, customers: list[Any]) -> None:
+    answer = gateway.post(_PATH, _EXAMPLE | {"customers": customers}, _TOKEN)
+
+    assert (answer.status_code, answer.json()) == (422, _invalid(customers="حقل customers غير صالح"))
+
+
+def test_ten_thousand_customers_are_adjusted_at_once(gateway: Gateway) -> None:
+    answer = gateway.post(_PATH, _EXAMPLE | {"customers": [_JANE, str(_OMAR)] * 5_000}, _TOKEN)
+
+    assert answer.status_code == 201
+    assert _balances(gateway) == (900, 900)
 
 
 def test_a_reset_of_everyone_empties_every_balance(gateway: Gateway) -> None:

@@ -1,24 +1,34 @@
 """openapi-core's verdict on requests and answers, told as violations and defects."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 import msgspec
 from jsonschema.exceptions import ValidationError as SchemaError
+from jsonschema.validators import extend
 from openapi_core import Config, OpenAPI
 from openapi_core.datatypes import RequestParameters
+from openapi_core.security.factories import SecurityProviderFactory
 from openapi_core.validation.request.exceptions import (
     MissingRequestBodyError,
     MissingRequiredParameter,
     ParameterValidationError,
     RequestBodyValidationError,
 )
+from openapi_core.validation.schemas import oas31_schema_validators_factory
 from openapi_core.validation.schemas.exceptions import InvalidSchemaValue
+from openapi_core.validation.schemas.factories import SchemaValidatorsFactory
+from openapi_core.validation.schemas.validators import SchemaValidator
+from openapi_schema_validator import OAS31Validator
 from werkzeug.datastructures import Headers, ImmutableMultiDict
 
 from loyalty_gateway.problem import ConfigurationError, Violation
 from loyalty_gateway.spec.document import Document
 from loyalty_gateway.spec.validity import invalid_places
+
+MOST_VIOLATIONS: Final = 100
+"""So many are looked for and told; one body could break a constraint with each of its bytes."""
 
 
 class Defect(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +54,13 @@ class Authority:
             return parse_json(value)
 
         media_types = ("application/json", "application/vnd.api+json")
-        config = Config(extra_media_type_deserializers=dict.fromkeys(media_types, deserialize))
+        config = Config(
+            extra_media_type_deserializers=dict.fromkeys(media_types, deserialize),
+            schema_validators_factory=_BoundedSchemaValidators(
+                OAS31Validator, oas31_schema_validators_factory.format_checker
+            ),
+            security_provider_factory=_SettledSecurity(),
+        )
         try:
             self._openapi = OpenAPI.from_dict(document.corrected, config=config)
         except Exception as error:  # whatever openapi-spec-validator or the schema library raises
@@ -53,15 +69,16 @@ class Authority:
             raise ConfigurationError(f"{document.name} (with overlay)", what) from error
 
     def request_violations(self, request: "AuthorityRequest") -> tuple[Violation, ...]:
-        """Every constraint that the request does not keep; empty for a valid one."""
-        return tuple(
+        """The constraints that the request does not keep, at most ``MOST_VIOLATIONS``; empty for a valid one."""
+        violations = (
             violation
             for error in self._openapi.iter_request_errors(request)
             for violation in _violations_of(error)
         )
+        return tuple(islice(violations, MOST_VIOLATIONS))
 
     def response_defects(self, request: "AuthorityRequest", response: "AuthorityResponse") -> tuple[Defect, ...]:
-        """Every constraint that the answer does not keep; empty for a conforming one."""
+        """The constraints that the answer does not keep; empty for a conforming one."""
         return tuple(
             defect
             for error in self._openapi.iter_response_errors(request, response)
@@ -105,6 +122,42 @@ class AuthorityResponse:
         self.data = data
 
 
+class _SettledSecurity(SecurityProviderFactory):
+    """Finds credentials in every request: authentication settled that, and knows ways OpenAPI has no word for."""
+
+    def create(self, _scheme: Any) -> Any:
+        return lambda _parameters: True
+
+
+class _BoundedSchemaValidator(SchemaValidator):
+    """Stops at so many errors, where openapi-core's own collects them all."""
+
+    def validate(self, value: Any) -> None:
+        errors = tuple(islice(self.validator.iter_errors(value), MOST_VIOLATIONS))
+        if errors:
+            raise InvalidSchemaValue(value, "any", schema_errors=errors)
+
+
+class _BoundedSchemaValidators(SchemaValidatorsFactory):
+    """Validators of one dialect, since corrected documents are all OpenAPI 3.1."""
+
+    def get_validator_cls(self, *_: Any) -> Any:
+        return _Validator
+
+    def create(self, *arguments: Any, **options: Any) -> SchemaValidator:
+        made = super().create(*arguments, **options)
+        return _BoundedSchemaValidator(made.schema, made.validator)
+
+
+def _items(validator: Any, items: Any, instance: Any, schema: Mapping[str, Any]) -> Iterator[SchemaError]:
+    """A list that is too long is refused for that, without a look at a million things in it."""
+    if validator.is_type(instance, "array") and len(instance) <= schema.get("maxItems", len(instance)):
+        yield from OAS31Validator.VALIDATORS["items"](validator, items, instance, schema)
+
+
+_Validator = extend(OAS31Validator, {"items": _items})
+
+
 def _violations_of(error: Exception) -> Iterator[Violation]:
     match error:
         case MissingRequestBodyError():
@@ -116,7 +169,7 @@ def _violations_of(error: Exception) -> Iterator[Violation]:
         case RequestBodyValidationError():
             yield from _schema_violations(error.__cause__, "body", ())
         case _:
-            # Path and security were settled by routing and authentication; a difference is our mistake.
+            # The path was settled by routing; a difference is our mistake.
             raise error
 
 
@@ -129,7 +182,7 @@ def _schema_violations(
     found: dict[tuple[tuple[str | int, ...], str], Violation] = {}
     for error in cause.schema_errors:
         assert isinstance(error, SchemaError)
-        for violation in _violations_of_schema_error(error, location, prefix):
+        for violation in islice(_violations_of_schema_error(error, location, prefix), MOST_VIOLATIONS):
             found.setdefault((violation.path, violation.keyword), violation)
     clearer = {path for path, keyword in found if keyword != "format"}
     # A number beyond int32 breaks its format and its bounds; a person needs only the bounds.

@@ -146,6 +146,8 @@ def _told(problem: Problem) -> tuple[int, str, str]:
             return 400, "VALIDATION_ERROR", "idempotencyKey was used with another request"
         case Code.UNKNOWN_CUSTOMER:
             return 404, "NOT_FOUND", "Customer not found"
+        case Code.CUSTOMER_CONFLICT:
+            return 409, "CONFLICT", "A customer with this email or phone number exists already"
         case Code.TOO_MANY_CUSTOMERS:
             return 400, "VALIDATION_ERROR", "Too many customers"
         case Code.CUSTOMER_EXCLUDED:
@@ -183,6 +185,7 @@ VENDOR = Vendor(
             render_response=render_adjust,
             scopes=("customers.write",),
             rate_limits=(_PER_KEY,),
+            idempotency_field="idempotencyKey",
         ),
     ),
     render_problem=render_problem,
@@ -242,6 +245,11 @@ VENDOR = Vendor(
         ),
         Behaviour("The same key with another payload is 400 VALIDATION_ERROR.", Evidence.OUR_DEFAULT, "-"),
         Behaviour("An empty idempotencyKey counts as none.", Evidence.OUR_DEFAULT, "-"),
+        Behaviour("An idempotencyKey of more than 255 characters is refused.", Evidence.OUR_DEFAULT, "-"),
+        Behaviour(
+            "An idempotencyKey and an Idempotency-Key header that differ are refused.", Evidence.OUR_DEFAULT, "-"
+        ),
+        Behaviour("A customerId of white space is refused with 400.", Evidence.OUR_DEFAULT, "-"),
         Behaviour("Deducting below zero is refused with 400 VALIDATION_ERROR.", Evidence.OUR_DEFAULT, "-"),
         Behaviour("entryType is adjustment, referenceType manual_adjustment.", Evidence.OUR_DEFAULT, "-"),
         Behaviour("An excluded customer is refused with 403.", Evidence.OUR_DEFAULT, "-"),

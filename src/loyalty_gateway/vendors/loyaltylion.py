@@ -26,6 +26,8 @@ from loyalty_gateway.vendor import (
     Vendor,
 )
 
+_LONGEST_NAME = 100
+
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a merchant may need otherwise: the namespace in which ``merchant_id`` is looked up."""
@@ -72,7 +74,7 @@ def render_problem(problem: Problem, _request: Request) -> Answer:
     """``{"error": {"message", "details"}}`` or ``{"error": text}``, by the status."""
     match problem.code:
         case Code.INVALID:
-            return _invalid({_field(violation): _detail(violation) for violation in problem.violations})
+            return _invalid(_details(problem.violations))
         case Code.AMOUNT_OUT_OF_RANGE | Code.BALANCE_OVERFLOW:
             return _invalid({"points": "Too big: the number cannot be held"})
         case Code.UNSUPPORTED_MEDIA_TYPE | Code.UNREADABLE:
@@ -103,6 +105,8 @@ def render_problem(problem: Problem, _request: Request) -> Answer:
             return Answer(422, {"error": "Customer is blocked"})
         case Code.TOO_FEW_POINTS:
             return Answer(422, {"error": "Customer does not have enough points"})
+        case Code.CUSTOMER_CONFLICT:
+            return Answer(422, {"error": "Customer exists already"})
         case Code.TOO_MANY_CUSTOMERS:
             return Answer(422, {"error": "Too many customers"})
         case never:
@@ -117,8 +121,21 @@ def _invalid(details: dict[str, str]) -> Answer:
     return Answer(400, {"error": {"message": "Invalid request", "details": details}})
 
 
+def _details(violations: tuple[Violation, ...]) -> dict[str, str]:
+    """One text for each field: of a wrong type before all else, as the vendor's validator looks at it first."""
+    details: dict[str, str] = {}
+    for violation in sorted(violations, key=lambda one: one.keyword != "type"):
+        details.setdefault(_field(violation), _detail(violation))
+    return details
+
+
 def _field(violation: Violation) -> str:
-    return violation.field or "body"
+    return _shortened(violation.field or "body")
+
+
+def _shortened(name: str) -> str:
+    """An unknown key is told back, but not a page of it."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
 
 
 def _detail(violation: Violation) -> str:
@@ -135,7 +152,7 @@ def _detail(violation: Violation) -> str:
         case "maximum":
             return f"Too big: expected number to be <={violation.expected}"
         case "additionalProperties":
-            return f'Unrecognized key: "{violation.path[-1]}"'
+            return f'Unrecognized key: "{_shortened(str(violation.path[-1]))}"'
         case _:
             return "Invalid input"
 
@@ -230,6 +247,8 @@ VENDOR = Vendor(
         ),
         Behaviour("points has no maximum in remove_points.", Evidence.DOCUMENTED, "remove points page"),
         Behaviour("20 requests a second; the 429 is {error: {message}}.", Evidence.DOCUMENTED, "rate limit page"),
+        Behaviour("At most 100 fields are told, and 100 characters of a key.", Evidence.OUR_DEFAULT, "-"),
+        Behaviour("A merchant_id of white space is refused with 400.", Evidence.OUR_DEFAULT, "-"),
         Behaviour("A blocked customer is refused with 422.", Evidence.OUR_DEFAULT, "-"),
         Behaviour("Wrong method is 404; wrong media type 400.", Evidence.OUR_DEFAULT, "-"),
         Behaviour("merchant_id is looked up in the namespace shopify (configurable).", Evidence.OUR_DEFAULT, "-"),

@@ -119,6 +119,8 @@ def _told(problem: Problem, request: Request) -> tuple[int, str]:
             return 422, "The idempotency key was used with another request"
         case Code.UNKNOWN_CUSTOMER:
             return 404, f"Customer '{request.path_values.get('identifier', '')}' not found"
+        case Code.CUSTOMER_CONFLICT:
+            return 409, "The references belong to another customer already"
         case Code.TOO_MANY_CUSTOMERS:
             return 400, "Too many customers"
         case Code.CUSTOMER_EXCLUDED:
@@ -209,6 +211,8 @@ VENDOR = Vendor(
             Evidence.INFERRED,
             "meaning of update_lifetime_points",
         ),
+        Behaviour("A body with data and flat fields beside it is refused with 400.", Evidence.OUR_DEFAULT, "-"),
+        Behaviour("An identifier of white space is refused with 400.", Evidence.OUR_DEFAULT, "-"),
         Behaviour("A customer without a Shopify id is named as addressed.", Evidence.OUR_DEFAULT, "-"),
     ),
 )

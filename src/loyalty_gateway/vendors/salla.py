@@ -104,7 +104,7 @@ def _told(problem: Problem, headers: Mapping[str, str]) -> tuple[int, dict[str, 
             return 409, told("error", "الطلب قيد التنفيذ", "The request is being carried out")
         case Code.KEY_REUSED:
             return 422, invalid("Idempotency-Key")
-        case Code.UNKNOWN_CUSTOMER | Code.CUSTOMER_EXCLUDED:
+        case Code.UNKNOWN_CUSTOMER | Code.CUSTOMER_CONFLICT | Code.CUSTOMER_EXCLUDED:
             return 422, invalid("customers")
         case Code.TOO_MANY_CUSTOMERS:
             return 422, invalid("select_all")
@@ -172,8 +172,11 @@ def _weight(parameter: str) -> float:
 
 
 def render_budgets(budgets: tuple[Budget, ...], refusal: Problem | None) -> Mapping[str, str]:
-    """The limit with the least left, on every answer; when to come back, once it is exceeded."""
-    tightest = min(budgets, key=lambda budget: budget.remaining)
+    """The limit with the least left, on every answer; when to come back, once it is exceeded.
+
+    Of limits with as little left the one that lasts longest is told, which is the one that a refusal waits for.
+    """
+    tightest = min(budgets, key=lambda budget: (budget.remaining, -budget.resets_at))
     headers = {
         "X-RateLimit-Limit": str(tightest.limit.requests),
         "X-RateLimit-Remaining": str(tightest.remaining),
@@ -201,6 +204,8 @@ VENDOR = Vendor(
             scopes=("customers.read_write",),
             rate_limits=(_PLAN, _CUSTOMERS),
             ignored={
+                "points": "a reset sets 0 whatever points says; otherwise they are honoured",
+                "type": "a reset sets 0 whatever type says; otherwise it is honoured",
                 "channel_send": "the gateway sends no messages; the channels are kept with the entry (notify)",
             },
         ),
@@ -235,7 +240,18 @@ VENDOR = Vendor(
             Evidence.DOCUMENTED,
             "OpenAPI document: schema, example, description",
         ),
-        Behaviour("A reset sets the available points to 0.", Evidence.OUR_DEFAULT, "-"),
+        Behaviour(
+            "A reset sets the available points to 0 whatever points and type say.",
+            Evidence.OUR_DEFAULT,
+            "points is required as published, so clients may send it with a reset",
+        ),
+        Behaviour("A reset that is true in one spelling and false in another is 422.", Evidence.OUR_DEFAULT, "-"),
+        Behaviour("select_all together with a list of customers is 422.", Evidence.OUR_DEFAULT, "-"),
+        Behaviour(
+            "A list has at most 10,000 customers, an id at most 20 digits, channel_send 100 items.",
+            Evidence.OUR_DEFAULT,
+            "-",
+        ),
         Behaviour("A fraction of a point is refused on points.", Evidence.INFERRED, "points are whole"),
         Behaviour("Numeric strings pass for customers.", Evidence.INFERRED, "habit of clients"),
         Behaviour("select_all needs no customers.", Evidence.INFERRED, "description of the field"),

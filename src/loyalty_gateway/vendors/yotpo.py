@@ -138,6 +138,8 @@ def _told(problem: Problem) -> tuple[int, str]:
             return 422, "The idempotency key was used with another request"
         case Code.UNKNOWN_CUSTOMER:
             return 404, "Customer does not exist"
+        case Code.CUSTOMER_CONFLICT:
+            return 422, "Customer exists already"
         case Code.TOO_MANY_CUSTOMERS:
             return 422, "Too many customers"
         case Code.CUSTOMER_EXCLUDED:
@@ -277,6 +279,16 @@ VENDOR = Vendor(
             "100 requests a minute for each app key.",
             Evidence.DOCUMENTED,
             "App Developer API, adjust points page",
+        ),
+        Behaviour(
+            "A customer_id of white space, or such an email without an id, is refused with 422.",
+            Evidence.OUR_DEFAULT,
+            "-",
+        ),
+        Behaviour(
+            "Credentials in a body that is no JSON are not looked at: 415.",
+            Evidence.OUR_DEFAULT,
+            "older clients send forms",
         ),
         Behaviour("customer_id is looked up in the namespace shopify (configurable).", Evidence.OUR_DEFAULT, "-"),
     ),

@@ -52,7 +52,7 @@ def _status(code: Code) -> int:  # noqa: PLR0911 - one for each status
             return 403
         case Code.UNKNOWN_PATH | Code.WRONG_METHOD | Code.UNKNOWN_CUSTOMER:
             return 404
-        case Code.KEY_IN_FLIGHT:
+        case Code.KEY_IN_FLIGHT | Code.CUSTOMER_CONFLICT:
             return 409
         case Code.BODY_TOO_LARGE | Code.UNSUPPORTED_MEDIA_TYPE | Code.UNREADABLE | Code.INVALID:
             return 422
