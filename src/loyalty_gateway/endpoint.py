@@ -1,13 +1,13 @@
 """The path of one request, top to bottom: start reading here.
 
-route → authenticate → validate → parse → adjust → render → conform → respond. Whatever is refused on the way
-is a ``Problem`` and leaves through the vendor's own ``render_problem``.
+route → authenticate → validate → parse → carry out (adjust, most often) → render → conform → respond. Whatever is
+refused on the way is a ``Problem`` and leaves through the vendor's own ``render_problem``.
 """
 
 from collections.abc import Mapping
 from hashlib import blake2b
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, Protocol, assert_never
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -15,25 +15,40 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from loyalty_gateway import journal
-from loyalty_gateway.adjustment import Adjustment, Idempotency, Instruction, Receipt
+from loyalty_gateway.adjustment import Adjustment, Idempotency, Instruction, Merchant, Receipt
 from loyalty_gateway.authentication import Authenticator, Caller, authorize
 from loyalty_gateway.body import media_type_of, parse_json, read_body
+from loyalty_gateway.customer import (
+    Customer,
+    CustomerQuery,
+    Customers,
+    CustomersQuery,
+    CustomerUpdate,
+    Enrolled,
+    Enrolment,
+    History,
+    HistoryQuery,
+)
 from loyalty_gateway.metrics import Metrics
 from loyalty_gateway.problem import Code, Problem, Violation
 from loyalty_gateway.rate_limit import RateLimits
 from loyalty_gateway.routing import Paths
 from loyalty_gateway.spec import Contract, Defect, OperationContract
-from loyalty_gateway.vendor import Answer, Operation, Request, ValidRequest, Vendor
+from loyalty_gateway.vendor import Answer, Operation, Request, Task, ValidRequest, Vendor
 
 _LONGEST_QUERY = 8_192
 _MOST_QUERY_FIELDS = 256
 
 
 class Backend(Protocol):
-    """Where an adjustment is carried out."""
+    """Where a task is carried out; see ``Ledger`` for each."""
 
-    async def adjust(self, instruction: Instruction) -> Receipt:
-        """See ``Ledger.adjust``."""
+    async def adjust(self, instruction: Instruction) -> Receipt: ...  # noqa: D102
+    async def enrol(self, merchant: Merchant, enrolment: Enrolment) -> Enrolled: ...  # noqa: D102
+    async def update(self, merchant: Merchant, update: CustomerUpdate) -> Customer: ...  # noqa: D102
+    async def customer(self, merchant: Merchant, query: CustomerQuery) -> Customer: ...  # noqa: D102
+    async def customers(self, merchant: Merchant, query: CustomersQuery) -> Customers: ...  # noqa: D102
+    async def history(self, merchant: Merchant, query: HistoryQuery) -> History: ...  # noqa: D102
 
 
 class Exchange:
@@ -101,10 +116,10 @@ class Endpoint:
         try:
             self._route(exchange, path, scope["query_string"])
             caller = await self._authenticate(exchange, scope, receive)
-            request = await self._validate(exchange, receive)
-            adjustment = self._parse(exchange, request)
-            receipt = await self._adjust(exchange, caller, request, adjustment)
-            answer = self._render(exchange, receipt, request)
+            request = await self._validate(exchange, scope, receive)
+            task = self._parse(exchange, request)
+            result = await self._carry_out(exchange, caller, request, task)
+            answer = self._render(exchange, result, request)
         except Problem as problem:
             answer = self._refuse(exchange, problem)
         except ClientDisconnect:
@@ -178,7 +193,7 @@ class Endpoint:
         body = await self._body_of_stranger(exchange, receive)
         return self._authenticator.authenticate_by_body(body, operation, address)
 
-    async def _validate(self, exchange: Exchange, receive: Receive) -> ValidRequest:
+    async def _validate(self, exchange: Exchange, scope: Scope, receive: Receive) -> ValidRequest:
         _, contract = _routed(exchange)
         request = exchange.request
         raw_body = await self._read_body(exchange, receive) if contract.media_types else b""
@@ -190,6 +205,7 @@ class Endpoint:
         if violations:
             raise Problem(Code.INVALID, violations=violations)
         return ValidRequest(
+            url=_url(scope, request.headers),
             path_values=request.path_values,
             query=request.query,
             headers=request.headers,
@@ -209,9 +225,27 @@ class Endpoint:
         except Problem:
             return None
 
-    def _parse(self, exchange: Exchange, request: ValidRequest) -> Adjustment:
+    def _parse(self, exchange: Exchange, request: ValidRequest) -> Task:
         operation, _ = _routed(exchange)
         return operation.parse_request(request)
+
+    async def _carry_out(self, exchange: Exchange, caller: Caller, request: ValidRequest, task: Task) -> Any:
+        backend, merchant = self._backend, caller.merchant
+        match task:
+            case Adjustment():
+                return await self._adjust(exchange, caller, request, task)
+            case CustomerQuery():
+                return await backend.customer(merchant, task)
+            case CustomersQuery():
+                return await backend.customers(merchant, task)
+            case HistoryQuery():
+                return await backend.history(merchant, task)
+            case Enrolment():
+                return await backend.enrol(merchant, task)
+            case CustomerUpdate():
+                return await backend.update(merchant, task)
+            case never:
+                assert_never(never)
 
     async def _adjust(
         self, exchange: Exchange, caller: Caller, request: ValidRequest, adjustment: Adjustment
@@ -226,9 +260,9 @@ class Endpoint:
         exchange.replayed = receipt.replayed
         return receipt
 
-    def _render(self, exchange: Exchange, receipt: Receipt, request: ValidRequest) -> Answer:
+    def _render(self, exchange: Exchange, result: Any, request: ValidRequest) -> Answer:
         operation, _ = _routed(exchange)
-        return operation.render_response(receipt, request)
+        return operation.render_response(result, request)
 
     def _refuse(self, exchange: Exchange, problem: Problem) -> Answer:
         exchange.code = problem.code
@@ -300,6 +334,11 @@ def _routed(exchange: Exchange) -> tuple[Operation, OperationContract]:
     assert exchange.operation is not None
     assert exchange.contract is not None
     return exchange.operation, exchange.contract
+
+
+def _url(scope: Scope, headers: Mapping[str, str]) -> str:
+    path = scope["raw_path"].partition(b"?")[0].decode("latin-1")
+    return f"{scope['scheme']}://{headers.get('host', '')}{path}"
 
 
 def _query(query_string: bytes) -> dict[str, str]:

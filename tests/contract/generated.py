@@ -232,6 +232,7 @@ class Subject:
         """The request as a translator gets it."""
         request = self.request(sent)
         return ValidRequest(
+            url=f"http://127.0.0.1:8000/{self.vendor.name}{self.contract.path}",
             path_values=request.path_values,
             query=request.query,
             headers=request.headers,

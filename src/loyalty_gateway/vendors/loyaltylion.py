@@ -103,6 +103,8 @@ def render_problem(problem: Problem, _request: Request) -> Answer:
             return Answer(422, {"error": "Customer is blocked"})
         case Code.TOO_FEW_POINTS:
             return Answer(422, {"error": "Customer does not have enough points"})
+        case Code.CUSTOMER_CONFLICT:
+            return Answer(422, {"error": "Customer exists already"})
         case Code.TOO_MANY_CUSTOMERS:
             return Answer(422, {"error": "Too many customers"})
         case never:

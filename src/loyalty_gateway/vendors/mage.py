@@ -119,6 +119,8 @@ def _told(problem: Problem, request: Request) -> tuple[int, str]:
             return 422, "The idempotency key was used with another request"
         case Code.UNKNOWN_CUSTOMER:
             return 404, f"Customer '{request.path_values.get('identifier', '')}' not found"
+        case Code.CUSTOMER_CONFLICT:
+            return 409, "The customer exists already"
         case Code.TOO_MANY_CUSTOMERS:
             return 400, "Too many customers"
         case Code.CUSTOMER_EXCLUDED:
