@@ -1,13 +1,13 @@
 """The path of one request, top to bottom: start reading here.
 
-route → authenticate → validate → parse → adjust → render → conform → respond. Whatever is refused on the way
-is a ``Problem`` and leaves through the vendor's own ``render_problem``.
+route → authenticate → validate → parse → carry out (adjust, most often) → render → conform → respond. Whatever is
+refused on the way is a ``Problem`` and leaves through the vendor's own ``render_problem``.
 """
 
 from collections.abc import Mapping
 from hashlib import blake2b
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, Protocol, assert_never
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -18,19 +18,30 @@ from loyalty_gateway import journal
 from loyalty_gateway.adjustment import (
     Adjustment,
     CustomerReference,
-    Everyone,
     Idempotency,
     Instruction,
+    Merchant,
     Receipt,
 )
 from loyalty_gateway.authentication import Authenticator, Caller, authorize
 from loyalty_gateway.body import media_type_of, parse_json, read_body
+from loyalty_gateway.customer import (
+    Customer,
+    CustomerQuery,
+    Customers,
+    CustomersQuery,
+    CustomerUpdate,
+    Enrolled,
+    Enrolment,
+    History,
+    HistoryQuery,
+)
 from loyalty_gateway.metrics import Metrics
 from loyalty_gateway.problem import Code, Problem, Violation
 from loyalty_gateway.rate_limit import RateLimits
 from loyalty_gateway.routing import Paths
 from loyalty_gateway.spec import Contract, Defect, OperationContract
-from loyalty_gateway.vendor import Answer, Operation, Request, ValidRequest, Vendor
+from loyalty_gateway.vendor import Answer, Operation, Request, Task, ValidRequest, Vendor
 
 _FAILURES = frozenset({Code.RECORD_BUSY, Code.UNAVAILABLE, Code.UNFORESEEN})
 _KEY_HEADER = b"idempotency-key"
@@ -39,10 +50,14 @@ _MOST_QUERY_FIELDS = 256
 
 
 class Backend(Protocol):
-    """Where an adjustment is carried out."""
+    """Where a task is carried out; see ``Ledger`` for each."""
 
-    async def adjust(self, instruction: Instruction) -> Receipt:
-        """See ``Ledger.adjust``."""
+    async def adjust(self, instruction: Instruction) -> Receipt: ...  # noqa: D102
+    async def enrol(self, merchant: Merchant, enrolment: Enrolment) -> Enrolled: ...  # noqa: D102
+    async def update(self, merchant: Merchant, update: CustomerUpdate) -> Customer: ...  # noqa: D102
+    async def customer(self, merchant: Merchant, query: CustomerQuery) -> Customer: ...  # noqa: D102
+    async def customers(self, merchant: Merchant, query: CustomersQuery) -> Customers: ...  # noqa: D102
+    async def history(self, merchant: Merchant, query: HistoryQuery) -> History: ...  # noqa: D102
 
 
 class Exchange:
@@ -111,9 +126,9 @@ class Endpoint:
             self._route(exchange, path, scope["query_string"])
             caller = await self._authenticate(exchange, scope, receive)
             request = await self._validate(exchange, scope, receive)
-            adjustment = self._parse(exchange, request)
-            receipt = await self._adjust(exchange, caller, request, adjustment)
-            answer = self._render(exchange, receipt, request)
+            task = self._parse(exchange, request)
+            result = await self._carry_out(exchange, caller, request, task)
+            answer = self._render(exchange, result, request)
         except Problem as problem:
             answer = self._refuse(exchange, problem)
         except ClientDisconnect:
@@ -204,6 +219,7 @@ class Endpoint:
         if violations:
             raise Problem(Code.INVALID, violations=violations)
         return ValidRequest(
+            url=_url(scope, request.headers),
             path_values=request.path_values,
             query=request.query,
             headers=request.headers,
@@ -223,13 +239,31 @@ class Endpoint:
         except Problem:
             return None
 
-    def _parse(self, exchange: Exchange, request: ValidRequest) -> Adjustment:
+    def _parse(self, exchange: Exchange, request: ValidRequest) -> Task:
         operation, _ = _routed(exchange)
-        adjustment = operation.parse_request(request)
+        task = operation.parse_request(request)
         # Nobody is named by nothing; where unknown customers are enrolled, it would become somebody.
-        if not (adjustment.customers is Everyone.EVERYONE or all(map(_names_somebody, adjustment.customers))):
+        if not all(reference.value.strip() for reference in _references(task)):
             raise Problem(Code.UNKNOWN_CUSTOMER)
-        return adjustment
+        return task
+
+    async def _carry_out(self, exchange: Exchange, caller: Caller, request: ValidRequest, task: Task) -> Any:
+        backend, merchant = self._backend, caller.merchant
+        match task:
+            case Adjustment():
+                return await self._adjust(exchange, caller, request, task)
+            case CustomerQuery():
+                return await backend.customer(merchant, task)
+            case CustomersQuery():
+                return await backend.customers(merchant, task)
+            case HistoryQuery():
+                return await backend.history(merchant, task)
+            case Enrolment():
+                return await backend.enrol(merchant, task)
+            case CustomerUpdate():
+                return await backend.update(merchant, task)
+            case never:
+                assert_never(never)
 
     async def _adjust(
         self, exchange: Exchange, caller: Caller, request: ValidRequest, adjustment: Adjustment
@@ -244,9 +278,9 @@ class Endpoint:
         exchange.replayed = receipt.replayed
         return receipt
 
-    def _render(self, exchange: Exchange, receipt: Receipt, request: ValidRequest) -> Answer:
+    def _render(self, exchange: Exchange, result: Any, request: ValidRequest) -> Answer:
         operation, _ = _routed(exchange)
-        return operation.render_response(receipt, request)
+        return operation.render_response(result, request)
 
     def _refuse(self, exchange: Exchange, problem: Problem) -> Answer:
         exchange.code = problem.code
@@ -323,6 +357,11 @@ def _routed(exchange: Exchange) -> tuple[Operation, OperationContract]:
     return exchange.operation, exchange.contract
 
 
+def _url(scope: Scope, headers: Mapping[str, str]) -> str:
+    path = scope["raw_path"].partition(b"?")[0].decode("latin-1")
+    return f"{scope['scheme']}://{headers.get('host', '')}{path}"
+
+
 def _query(query_string: bytes) -> dict[str, str]:
     """The query's fields, of a repeated one the last; raises Problem UNREADABLE for one of absurd size."""
     if len(query_string) > _LONGEST_QUERY or query_string.count(b"&") >= _MOST_QUERY_FIELDS:
@@ -382,8 +421,15 @@ def _meaning(value: Any) -> Any:
             return value
 
 
-def _names_somebody(customer: CustomerReference) -> bool:
-    return bool(customer.value.strip())
+def _references(task: Task) -> tuple[CustomerReference, ...]:
+    """By what the task may enrol somebody."""
+    match task:
+        case Adjustment(customers=tuple() as customers):
+            return customers
+        case Enrolment(references=references):
+            return references
+        case _:
+            return ()
 
 
 def _named(error: Exception) -> str:

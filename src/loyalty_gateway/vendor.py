@@ -9,8 +9,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from loyalty_gateway.adjustment import Adjustment, Receipt
+from loyalty_gateway.adjustment import Adjustment
+from loyalty_gateway.customer import CustomerUpdate, Enrolment, Query
 from loyalty_gateway.problem import Problem
+
+Task = Adjustment | CustomerUpdate | Enrolment | Query
+"""What a request asks for, in nobody's dialect."""
 
 NO_HEADERS: Mapping[str, str] = {}
 
@@ -78,8 +82,12 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ValidRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that keeps the vendor's spec; ``body`` is its parsed JSON."""
+    """A request that keeps the vendor's spec; ``body`` is its parsed JSON.
 
+    ``url`` is where the client sent it, without the query: links in answers begin with it.
+    """
+
+    url: str
     path_values: Mapping[str, str]
     query: Mapping[str, str]
     headers: Mapping[str, str]
@@ -103,7 +111,11 @@ class Answer(msgspec.Struct, frozen=True):
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One operation of a vendor's spec and its translation.
 
-    ``id`` is the spec's ``operationId``. ``scopes`` are what a credential needs where the spec itself names
+    ``id`` is the spec's ``operationId``. ``asks`` is the kind of task that ``parse_request`` gives, which decides
+    what ``render_response`` gets: of an ``Adjustment`` the ``Receipt``, of an ``Enrolment`` ``Enrolled``, of a
+    ``CustomerUpdate`` and a ``CustomerQuery`` the ``Customer``, of a ``CustomersQuery`` ``Customers``, of a
+    ``HistoryQuery`` the ``History``. ``opaque`` are parameters whose values only our own answers make.
+    ``scopes`` are what a credential needs where the spec itself names
     none. ``ignored`` maps each published field whose wish is not carried out to the reason.
     ``path_credentials`` are the values of the path that belong to the credentials; ``body_credentials`` maps
     fields of the body to those of a credential, which are looked at where no other credentials are sent.
@@ -111,8 +123,10 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     id: str
-    parse_request: Callable[[ValidRequest], Adjustment]
-    render_response: Callable[[Receipt, ValidRequest], Answer]
+    asks: type[Task] = Adjustment
+    parse_request: Callable[[ValidRequest], Task]
+    render_response: Callable[[Any, ValidRequest], Answer]
+    opaque: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
     ignored: Mapping[str, str] = msgspec.field(default_factory=dict)
     rate_limits: tuple[RateLimit, ...] = ()

@@ -39,6 +39,7 @@ _WORDS = (
     "🎁 é\n\t\u2028",
 )
 _WHOLE = (1, 2, 7, 100, 999, 1_000_000, -1, -250)
+_FORMATS = {"date-time": "2026-01-15T10:30:00Z", "date": "1990-05-17", "email": "jane@example.com"}
 _FAR = (2**31 - 1, 2**53 + 1, 2**63 - 1, -(2**63), 2**63, 2**64, 10**20, -(10**30))
 
 
@@ -81,7 +82,7 @@ _ODD: tuple[Any, ...] = (
 
 
 class Sent(NamedTuple):
-    """A request without its credentials; ``body`` is a JSON value."""
+    """A request without its credentials; ``body`` is a JSON value, if there is a ``media_type`` for one."""
 
     path_values: Mapping[str, str]
     query: Mapping[str, str]
@@ -91,7 +92,7 @@ class Sent(NamedTuple):
 
     @property
     def raw(self) -> bytes:
-        return encode(self.body).encode("utf-8", "surrogatepass")
+        return encode(self.body).encode("utf-8", "surrogatepass") if self.media_type else b""
 
 
 class Carried(NamedTuple):
@@ -128,7 +129,7 @@ class Subject:
         """Requests that the spec admits, the same ones in each run: schemathesis' and this module's own."""
         chance = random.Random(self.operation.id)
         own = (self.near_valid(chance) for _ in range(400))
-        return [*self.schemathesis(25), *(sent for sent in own if self.is_valid_body(sent))][:160]
+        return [*self.schemathesis(25), *(sent for sent in own if self.is_valid(sent))][:160]
 
     def schemathesis(self, count: int) -> list[Sent]:
         """Requests that schemathesis generates as valid ones."""
@@ -148,15 +149,15 @@ class Subject:
         @hypothesis.given(case=cases)
         def collect(case: schemathesis.Case[Any]) -> None:
             headers = {name: value for name, value in (case.headers or {}).items() if name in names and value}
-            query = {name: value for name, value in (case.query or {}).items() if name in names and value}
+            query = {name: text(value) for name, value in (case.query or {}).items() if name in names and value}
             found.append(
                 Sent(
                     path_values={
-                        name: str(value) for name, value in (case.path_parameters or {}).items() if name in names
+                        name: text(value) for name, value in (case.path_parameters or {}).items() if name in names
                     },
                     query=query,
                     headers={name.lower(): value for name, value in headers.items()},
-                    media_type=case.media_type or next(iter(self.schemas), ""),
+                    media_type=(case.media_type or next(iter(self.schemas))) if self.schemas else "",
                     body=case.body,
                 )
             )
@@ -172,7 +173,7 @@ class Subject:
             name = parameter["name"].lower() if parameter["in"] == "header" else parameter["name"]
             if name not in _OURS and (parameter.get("required") or chance.random() < 0.5):
                 value = made(self.document, parameter.get("schema", {}), chance)
-                values[parameter["in"]][name] = str(value).replace("/", "-")
+                values[parameter["in"]][name] = text(value).replace("/", "-")
         return Sent(
             path_values=values["path"],
             query=values["query"],
@@ -182,7 +183,7 @@ class Subject:
         )
 
     def beside(self, chance: random.Random) -> Sent:
-        """A request up to three changes away from a valid one."""
+        """A request up to three changes of its body away from a valid one."""
         sent = self.near_valid(chance)
         if chance.random() < 0.03:
             return sent._replace(body=chance.choice(_ODD))
@@ -192,9 +193,27 @@ class Subject:
             body = _changed(body, chance, hints)
         return sent._replace(body=body)
 
-    def is_valid_body(self, sent: Sent) -> bool:
-        """Whether the body is valid by JSON Schema alone, the gateway's own validators not asked."""
-        return _is_valid(self.document, self.schemas[sent.media_type], sent.body)
+    def is_valid(self, sent: Sent) -> bool:
+        """Whether the request is valid by JSON Schema alone, the gateway's own validators not asked."""
+        places = {"path": sent.path_values, "query": sent.query, "header": sent.headers}
+        return all(
+            self.is_valid_text(parameter.get("schema", {}), places[parameter["in"]][name])
+            for parameter in self.parameters
+            if (name := _key(parameter)) in places[parameter["in"]]
+        ) and (not self.schemas or _is_valid(self.document, self.schemas[sent.media_type], sent.body))
+
+    def is_valid_text(self, schema: Schema, value: str) -> bool:
+        """Whether a parameter's text is valid, numbers and truth in their usual spelling."""
+        kinds = _types(list(_layers(self.document, schema, _every_branch)))
+        if "integer" in kinds and re.fullmatch(r"-?[0-9]+", value):
+            return _is_valid(self.document, schema, int(value))
+        if "boolean" in kinds and value in {"true", "false"}:
+            return _is_valid(self.document, schema, value == "true")
+        return _is_valid(self.document, schema, value)
+
+    def odd_values(self, parameter: Schema) -> list[str]:
+        """Text at which the parameter's constraints turn."""
+        return [text(value) for value in _boundaries(self.document, parameter.get("schema", {}))]
 
     def published_fields(self) -> set[Path]:
         """Every field of a request: of the body with its wrappers, and the parameters that are the vendor's."""
@@ -204,16 +223,43 @@ class Subject:
         }
 
     @cached_property
-    def forbidden(self) -> list[tuple[Path, Sent, tuple[Violation, ...]]]:
-        """Requests with one constraint broken, the field where, and what the gateway finds wrong with them."""
+    def forbidden(self) -> list[tuple[str, Path, Sent, tuple[Violation, ...]]]:
+        """Requests with one constraint broken, where, and what the gateway finds wrong with them."""
+        return [
+            (location, path, sent, self.violations(sent))
+            for location, path, sent in (*self._with_broken_bodies(), *self._with_broken_parameters())
+        ]
+
+    def _with_broken_bodies(self) -> Iterator[tuple[str, Path, Sent]]:
         found: dict[tuple[str, Path, str], Sent] = {}
-        for sent in self.admitted[::8]:
+        for sent in self.admitted[::8] if self.schemas else ():
             for path, value in _broken(self.document, self.schemas[sent.media_type], sent.body, ()):
                 wrong = "left out" if value is ... else encode(value)
                 found.setdefault(
                     (sent.media_type, path, wrong), sent._replace(body=_replaced(sent.body, path, value))
                 )
-        return [(path, sent, self.violations(sent)) for (_, path, _), sent in found.items()]
+        yield from (("body", path, sent) for (_, path, _), sent in found.items())
+
+    def _with_broken_parameters(self) -> Iterator[tuple[str, Path, Sent]]:
+        sent = self.admitted[0]
+        for parameter in self.parameters:
+            if (name := _key(parameter)) in _OURS or parameter["in"] == "header":
+                continue
+            field = "path_values" if parameter["in"] == "path" else "query"
+            for wrong in self._wrong_texts(parameter):
+                values = getattr(sent, field) | {name: wrong}
+                yield parameter["in"], (name,), sent._replace(**{field: values})
+            if parameter.get("required") and parameter["in"] == "query":
+                values = {key: value for key, value in sent.query.items() if key != name}
+                yield "query", (name,), sent._replace(query=values)
+
+    def _wrong_texts(self, parameter: Schema) -> Iterator[str]:
+        schema = parameter.get("schema", {})
+        for layer in _layers(self.document, schema, _every_branch):
+            candidates = [text(value) for value in _wrong_values(layer) if isinstance(value, int | str)]
+            candidates += ["yesterday"] if layer.get("format") in {"date", "date-time"} else []
+            candidates += ["x", "1.5"] if "integer" in _types([layer]) else []
+            yield from (wrong for wrong in candidates if wrong and not self.is_valid_text(schema, wrong))
 
     def request(self, sent: Sent, requirement: Requirement | None = None) -> Request:
         """The request as the gateway has it once its caller is known."""
@@ -232,15 +278,17 @@ class Subject:
         """The request as a translator gets it."""
         request = self.request(sent)
         return ValidRequest(
+            url=f"http://127.0.0.1:8000/{self.vendor.name}{self.contract.path}",
             path_values=request.path_values,
             query=request.query,
             headers=request.headers,
             options=request.options,
-            body=parse_json(sent.raw),
+            body=parse_json(sent.raw) if sent.raw else None,
         )
 
     def violations(self, sent: Sent) -> tuple[Violation, ...]:
-        return self.contract.violations(self.request(sent), sent.media_type, sent.raw, parse_json(sent.raw))
+        body = parse_json(sent.raw) if sent.raw else None
+        return self.contract.violations(self.request(sent), sent.media_type, sent.raw, body)
 
     def form(self, requirement: Requirement) -> tuple[str, ...]:
         """The fields of a credential that this requirement asks for."""
@@ -271,6 +319,16 @@ class Subject:
         path = re.sub(r"\{([^}]+)\}", lambda match: quote(values[match[1]], safe=""), self.contract.path)
         query = urlencode({**carried.query, **sent.query})
         return f"/{self.vendor.name}{path}" + (f"?{query}" if query else "")
+
+
+def text(value: Any) -> str:
+    """A JSON value as it stands in a path or query."""
+    return value if isinstance(value, str) else encode(value)
+
+
+def _key(parameter: Schema) -> str:
+    name: str = parameter["name"]
+    return name.lower() if parameter["in"] == "header" else name
 
 
 def encode(value: Any) -> str:
@@ -354,13 +412,17 @@ def _made_number(found: list[Schema], chance: random.Random) -> Any:
 
 
 def _made_text(found: list[Schema], chance: random.Random) -> str:
+    for layer in found:
+        if layer.get("format") in _FORMATS:
+            return _FORMATS[layer["format"]]
     patterns = [layer["pattern"] for layer in found if "pattern" in layer]
     least = max(layer.get("minLength", 0) for layer in found)
     most = min(layer.get("maxLength", 10_000) for layer in found)
     fitting = [
         word.ljust(least, "1")[:most] for word in _WORDS if all(re.search(pattern, word) for pattern in patterns)
     ]
-    return chance.choice(fitting)
+    # Where no word fits, whoever asked finds the value invalid.
+    return chance.choice(fitting or ["no word fits"])
 
 
 def _layers(document: Schema, schema: Schema, choose: Choose) -> Iterator[Schema]:
@@ -486,7 +548,8 @@ def _types(found: list[Schema]) -> list[str]:
 
 def _is_valid(document: Schema, schema: Schema, value: Any) -> bool:
     root = {"components": document.get("components", {}), "allOf": [schema]}
-    return bool(jsonschema.Draft202012Validator(root).is_valid(value))
+    checker = jsonschema.Draft202012Validator.FORMAT_CHECKER
+    return bool(jsonschema.Draft202012Validator(root, format_checker=checker).is_valid(value))
 
 
 def _definition(document: Schema, operation_id: str) -> Schema:

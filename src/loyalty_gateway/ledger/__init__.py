@@ -19,9 +19,9 @@ from loyalty_gateway.customer import (
 class Ledger(Protocol):
     """A durable store of wallets, append-only entries and profiles.
 
-    Every method may raise Problem UNAVAILABLE (the store cannot be reached or written) or RECORD_BUSY
-    (somebody else holds it); nothing has happened then. What only reads waits for no write, sees every write
-    that was acknowledged before it, and is one snapshot.
+    Every method may raise Problem UNAVAILABLE (the store cannot be reached or written), and those that write
+    RECORD_BUSY (somebody else holds it); nothing has happened then. What only reads waits for no write, sees every
+    write that was acknowledged before it, and is one snapshot.
     """
 
     async def open(self) -> None:

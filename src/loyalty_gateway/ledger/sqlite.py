@@ -142,7 +142,8 @@ class SqliteLedger:
             finally:
                 db.execute("COMMIT")
         except sqlite3.DatabaseError as error:
-            raise _problem(error) from error
+            # Reading waits for nobody, so nobody can be holding it up.
+            raise Problem(Code.UNAVAILABLE) from error
 
     def _reader_connection(self) -> sqlite3.Connection:
         db: sqlite3.Connection | None = getattr(self._reader, "connection", None)

@@ -4,6 +4,7 @@ Compiled validators answer on the hot path, and may only accept. Whatever they d
 openapi-core, whose verdict counts.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -152,24 +153,29 @@ class OperationContract:
 
 
 class _Parameter(msgspec.Struct, frozen=True, kw_only=True):
-    """A parameter as the hot path checks it: strings only, everything else is for the authority."""
+    """A parameter as the hot path checks it: text, whole numbers, true and false; the rest is the authority's.
+
+    ``value_of`` gives ``None`` for text that is spelt otherwise than usual, which the authority judges too.
+    """
 
     name: str
     location: str
     required: bool
-    is_valid: Callable[[str], bool] | None
-    unconstrained: bool
+    value_of: Callable[[str], Any] | None
+    is_valid: Callable[[Any], bool]
 
     @classmethod
     def compile(cls, document: dict[str, Any], parameter: dict[str, Any], where: str) -> "_Parameter":
         schema = _resolve(document, parameter.get("schema", {}))
-        is_string = schema.get("type") == "string"
+        kind = schema.get("type")
         return cls(
             name=parameter["name"].lower() if parameter["in"] == "header" else parameter["name"],
             location=parameter["in"],
             required=bool(parameter.get("required")),
-            is_valid=_compile(document, schema, where).is_valid if is_string else None,
-            unconstrained=is_string and set(schema) <= {"type", "description", "title", "example", "examples"},
+            value_of=_SPELLINGS.get(kind) if isinstance(kind, str) else None,
+            is_valid=_anything
+            if kind == "string" and set(schema) <= _UNCONSTRAINED
+            else _compile(document, schema, where).is_valid,
         )
 
     def accepts(self, request: Request) -> bool:
@@ -182,9 +188,29 @@ class _Parameter(msgspec.Struct, frozen=True, kw_only=True):
                 value = request.headers.get(self.name)
         if value is None:
             return not self.required
-        if value == "":
+        if value == "" or self.value_of is None:
             return False
-        return self.unconstrained or (self.is_valid is not None and self.is_valid(value))
+        meant = self.value_of(value)
+        return meant is not None and self.is_valid(meant)
+
+
+_UNCONSTRAINED = {"type", "default", "description", "title", "example", "examples"}
+_WHOLE_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+
+
+def _anything(_value: Any) -> bool:
+    return True
+
+
+def _whole_number(text: str) -> int | None:
+    return int(text) if _WHOLE_NUMBER.fullmatch(text) else None
+
+
+_SPELLINGS: dict[str, Callable[[str], Any]] = {
+    "string": str,
+    "integer": _whole_number,
+    "boolean": {"true": True, "false": False}.get,
+}
 
 
 class _CompiledResponse(msgspec.Struct, frozen=True, kw_only=True):

@@ -120,7 +120,7 @@ def _told(problem: Problem, request: Request) -> tuple[int, str]:
         case Code.UNKNOWN_CUSTOMER:
             return 404, f"Customer '{request.path_values.get('identifier', '')}' not found"
         case Code.CUSTOMER_CONFLICT:
-            return 409, "The references belong to another customer already"
+            return 409, "The customer exists already"
         case Code.TOO_MANY_CUSTOMERS:
             return 400, "Too many customers"
         case Code.CUSTOMER_EXCLUDED:

@@ -104,7 +104,7 @@ def _told(problem: Problem, headers: Mapping[str, str]) -> tuple[int, dict[str, 
             return 409, told("error", "الطلب قيد التنفيذ", "The request is being carried out")
         case Code.KEY_REUSED:
             return 422, invalid("Idempotency-Key")
-        case Code.UNKNOWN_CUSTOMER | Code.CUSTOMER_CONFLICT | Code.CUSTOMER_EXCLUDED:
+        case Code.UNKNOWN_CUSTOMER | Code.CUSTOMER_EXCLUDED | Code.CUSTOMER_CONFLICT:
             return 422, invalid("customers")
         case Code.TOO_MANY_CUSTOMERS:
             return 422, invalid("select_all")

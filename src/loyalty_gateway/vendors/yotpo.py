@@ -139,7 +139,7 @@ def _told(problem: Problem) -> tuple[int, str]:
         case Code.UNKNOWN_CUSTOMER:
             return 404, "Customer does not exist"
         case Code.CUSTOMER_CONFLICT:
-            return 422, "Customer exists already"
+            return 422, "Customer details belong to another customer"
         case Code.TOO_MANY_CUSTOMERS:
             return 422, "Too many customers"
         case Code.CUSTOMER_EXCLUDED:

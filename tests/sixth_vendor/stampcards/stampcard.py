@@ -6,6 +6,7 @@ from typing import assert_never
 import msgspec
 
 from loyalty_gateway.adjustment import Adjustment, Lifetime, Receipt, customer_reference, whole_points
+from loyalty_gateway.customer import Customer, CustomerQuery, Customers, CustomersQuery, named_customer
 from loyalty_gateway.problem import Code, Problem
 from loyalty_gateway.vendor import Answer, Behaviour, Budget, Evidence, Operation, Request, ValidRequest, Vendor
 
@@ -38,6 +39,37 @@ def render_change(receipt: Receipt, _request: ValidRequest) -> Answer:
     )
 
 
+def parse_show(request: ValidRequest) -> CustomerQuery:
+    """The member of the path."""
+    return CustomerQuery(references=(named_customer("stampcard", request.path_values["member"]),))
+
+
+def render_show(customer: Customer, _request: ValidRequest) -> Answer:
+    """The card without a change."""
+    return Answer(200, {"member": customer.name("stampcard"), "stamps": customer.wallet.available})
+
+
+def parse_list(request: ValidRequest) -> CustomersQuery:
+    """Members by number; ``behind`` is the last one that was told."""
+    behind = request.query.get("behind")
+    return CustomersQuery(
+        limit=int(request.query.get("limit", "10")),
+        after=None if behind is None else int(behind),
+        descending=request.query.get("newest", "false") == "true",
+    )
+
+
+def render_list(page: Customers, _request: ValidRequest) -> Answer:
+    """The members, and behind whom to go on."""
+    return Answer(
+        200,
+        {
+            "members": [customer.name("stampcard") for customer in page.customers],
+            "behind": page.customers[-1].wallet.id if page.has_more else None,
+        },
+    )
+
+
 def render_problem(problem: Problem, _request: Request) -> Answer:
     """``{"fault": {"kind", "places"}}``."""
     places = [violation.field for violation in problem.violations]
@@ -58,7 +90,7 @@ def _status(code: Code) -> int:  # noqa: PLR0911 - one for each status
             return 422
         case Code.AMOUNT_OUT_OF_RANGE | Code.BALANCE_OVERFLOW | Code.TOO_FEW_POINTS:
             return 422
-        case Code.KEY_REUSED | Code.TOO_MANY_CUSTOMERS:
+        case Code.KEY_REUSED | Code.TOO_MANY_CUSTOMERS | Code.CUSTOMER_CONFLICT:
             return 422
         case Code.RATE_LIMITED:
             return 429
@@ -84,6 +116,20 @@ VENDOR = Vendor(
             render_response=render_change,
             scopes=("stamp",),
             ignored={"print": "the gateway has no printer"},
+        ),
+        Operation(
+            id="showCard",
+            asks=CustomerQuery,
+            parse_request=parse_show,
+            render_response=render_show,
+            scopes=("stamp",),
+        ),
+        Operation(
+            id="listCards",
+            asks=CustomersQuery,
+            parse_request=parse_list,
+            render_response=render_list,
+            scopes=("stamp",),
         ),
     ),
     render_problem=render_problem,
