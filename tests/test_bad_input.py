@@ -21,13 +21,13 @@ import pytest
 from starlette.testclient import TestClient
 
 from conftest import Gateway, Served, StartGateway, demo_config, serving
-from loyalty_gateway.adjustment import CustomerReference, Instruction, Merchant, Receipt
+from loyalty_gateway.adjustment import Adjustment, CustomerReference, Instruction, Merchant, Receipt
 from loyalty_gateway.app import create_app
 from loyalty_gateway.config import parse_config
 from loyalty_gateway.journal import Journal
 from loyalty_gateway.problem import Code, Problem
 from loyalty_gateway.spec import Contract
-from loyalty_gateway.vendor import Request, Vendor
+from loyalty_gateway.vendor import Request, Vendor, discover
 
 _JANE = "shopify:6789012345"
 _JSON = {"content-type": "application/json"}
@@ -216,6 +216,17 @@ _STATUSES = {
     Code.UNAVAILABLE: (503, 503, 503, 503, 503),
     Code.UNFORESEEN: (500, 500, 500, 500, 500),
 }
+
+
+def test_every_adjusting_operation_of_every_vendor_is_among_the_cases() -> None:
+    adjusting = {
+        (name, operation.id)
+        for name, vendor in discover().items()
+        for operation in vendor.operations
+        if operation.asks is Adjustment
+    }
+
+    assert {(case.vendor, case.operation) for case in CASES} == adjusting
 
 
 def status_of(code: Code, case: Case) -> int:

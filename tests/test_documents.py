@@ -271,7 +271,7 @@ def specs(tmp_path: Path) -> Path:
     return Path(shutil.copytree(specs_folder(), tmp_path / "specs"))
 
 
-_WHY = {"description": "why", "x-evidence": {"tag": "our default"}}
+_WHY = {"description": "why", "x-evidence": {"tag": "our default", "source": "a test"}}
 
 
 @pytest.mark.parametrize(
@@ -286,6 +286,8 @@ _WHY = {"description": "why", "x-evidence": {"tag": "our default"}}
         ({"target": "$", "update": {"x": 1}, "description": "why"}, "says not why"),
         ({"target": "$", "update": {"x": 1}, "x-evidence": {"tag": "documented"}}, "says not why"),
         ({"target": "$", "description": "why", "x-evidence": "documented"}, "says not why"),
+        ({"target": "$", "description": "why", "x-evidence": {"tag": "rumoured", "source": "x"}}, "says not why"),
+        ({"target": "$", "description": "why", "x-evidence": {"tag": "documented"}}, "says not why"),
     ],
 )
 def test_an_action_that_cannot_be_meant_is_refused_with_its_file_and_place(
@@ -369,3 +371,31 @@ def test_a_whole_valued_number_is_an_integer_to_both_validators(
 
     assert accepted == (not told)
     assert [violation.keyword for violation in violations if violation.keyword != "format"] == told
+
+
+@pytest.mark.parametrize(("points", "is_taken"), [(2**31 - 1, True), (2**31, False)])
+def test_a_format_of_integers_bounds_a_schema_that_has_parts_too(
+    vendors: dict[str, Vendor], specs: Path, points: int, *, is_taken: bool
+) -> None:
+    document = yaml.safe_load((specs / "mage.yaml").read_text(encoding="utf-8"))
+    document["components"]["schemas"]["Adjustment"]["properties"]["adjustment"] |= {
+        "format": "int32",
+        "allOf": [{"minimum": -5}],
+    }
+    (specs / "mage.yaml").write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    contract = load_contract(vendors["mage"], (), specs).operations["adjustPoints"]
+    request = Request(
+        vendor=vendors["mage"],
+        operation=None,
+        method="POST",
+        path_values={"identifier": "x"},
+        query={},
+        headers={},
+        options=None,
+    )
+    raw = json.dumps({"adjustment": points}).encode()
+
+    accepted = contract.accepts(request, "application/json", raw, parse_json(raw))
+
+    assert accepted == is_taken
+    assert (contract.authority_violations(request, "application/json", raw) == ()) == is_taken

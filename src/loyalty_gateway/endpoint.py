@@ -139,7 +139,8 @@ class Endpoint:
             exchange.error = error
             answer = self._refuse(exchange, Problem(Code.UNFORESEEN))
         self._conform(exchange, answer)
-        await _respond(send, answer, exchange, head=scope["method"] == "HEAD")
+        answer, content = _encoded(answer, exchange)
+        await _respond(send, answer, content, exchange, head=scope["method"] == "HEAD")
         code = exchange.code.value if exchange.code is not None else None
         self._record(exchange, answer.status, code, perf_counter() - started)
 
@@ -286,9 +287,13 @@ class Endpoint:
         exchange.code = problem.code
         if problem.code in _FAILURES and isinstance(problem.__cause__, Exception):
             exchange.error = exchange.error or problem.__cause__
-        if exchange.budgets is None:
-            self._tell_unspent(exchange)
-        return self._vendor.render_problem(problem, exchange.request)
+        try:
+            if exchange.budgets is None:
+                self._tell_unspent(exchange)
+            return self._vendor.render_problem(problem, exchange.request)
+        except Exception as error:  # noqa: BLE001 - a vendor that cannot tell a problem is a problem itself
+            exchange.error = error
+            return _LAST_RESORT
 
     def _conform(self, exchange: Exchange, answer: Answer) -> None:
         """Points may have moved, so a defect of the answer is recorded, and the answer goes out all the same."""
@@ -328,11 +333,23 @@ class Endpoint:
         )
 
 
-async def _respond(send: Send, answer: Answer, exchange: Exchange, *, head: bool) -> None:
-    if answer.text is not None:
-        content = answer.text.encode()
-    else:
-        content = b"" if answer.body is msgspec.UNSET else _encode(answer.body)
+_LAST_RESORT = Answer(500, {"error": "Internal server error"})
+"""For an answer that cannot be made: no vendor's, since the vendor's own could not be."""
+
+
+def _encoded(answer: Answer, exchange: Exchange) -> tuple[Answer, bytes]:
+    """The answer with its bytes; the last resort for one that has none."""
+    try:
+        if answer.text is not None:
+            return answer, answer.text.encode()
+        return answer, b"" if answer.body is msgspec.UNSET else _encode(answer.body)
+    except Exception as error:  # noqa: BLE001 - points may have moved: it must be answered and recorded
+        exchange.error = error
+        exchange.code = Code.UNFORESEEN
+        return _LAST_RESORT, _encode(_LAST_RESORT.body)
+
+
+async def _respond(send: Send, answer: Answer, content: bytes, exchange: Exchange, *, head: bool) -> None:
     headers = [(b"content-length", b"%d" % len(content))]
     if content:
         media_type = f"{answer.media_type}; charset=utf-8" if answer.text is not None else answer.media_type

@@ -1,4 +1,4 @@
-"""Points in time, as microseconds since the epoch, in the spellings that vendors use."""
+"""Points in time, as microseconds since the epoch, as vendors spell them."""
 
 from datetime import UTC, datetime
 from functools import lru_cache

@@ -2,6 +2,7 @@
 
 import enum
 import importlib
+import math
 import pkgutil
 from collections.abc import Callable, Mapping
 from types import ModuleType
@@ -62,7 +63,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def resets_in(self) -> int:
         """Whole seconds until the count starts anew, at least one."""
-        return max(1, round(self.resets_at - self.now + 0.499))
+        return max(1, math.ceil(self.resets_at - self.now))
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):

@@ -264,8 +264,10 @@ def _attempt(group: Group, instruction: Instruction, merchant_id: int) -> Outcom
 
 
 def _problem(error: sqlite3.DatabaseError) -> Problem:
-    busy = error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-    problem = Problem(Code.RECORD_BUSY if busy else Code.UNAVAILABLE)
+    # The module's own errors, of a statement that is wrong or a connection that is closed, have no code.
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    is_busy = code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+    problem = Problem(Code.RECORD_BUSY if is_busy else Code.UNAVAILABLE)
     problem.__cause__ = error
     return problem
 

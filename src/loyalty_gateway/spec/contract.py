@@ -295,7 +295,7 @@ def _explicit(node: Any) -> Any:
     beyond = _INTEGER_FORMATS.get(node["format"]) if isinstance(node.get("format"), str) else None
     if beyond is not None:
         bounds = {"type": "integer", "minimum": -beyond, "maximum": beyond - 1}
-        explicit = {"allOf": [bounds], **explicit} if "allOf" not in explicit else explicit
+        explicit |= {"allOf": [bounds, *explicit.get("allOf", ())]}
     return explicit
 
 

@@ -10,6 +10,7 @@ import yaml
 from oas_patch.overlay import apply_overlay
 
 from loyalty_gateway.problem import ConfigurationError
+from loyalty_gateway.vendor import Evidence
 
 _DEPTH_OF_SOURCE_TREE = 2
 
@@ -88,14 +89,21 @@ def _read_action(change: Any, where: str) -> Action:
     if not isinstance(change, dict) or not isinstance(change.get("target"), str):
         raise ConfigurationError(where, "changes nothing that can be found: it needs a `target`, a JSONPath")
     evidence = change.get("x-evidence")
-    if not isinstance(evidence, dict) or not evidence.get("tag") or not change.get("description"):
-        raise ConfigurationError(where, "says not why: it needs a `description` and `x-evidence: {tag, source}`")
+    if (
+        not change.get("description")
+        or not isinstance(evidence, dict)
+        or not evidence.get("source")
+        or evidence.get("tag") not in set(Evidence)
+    ):
+        tags = ", ".join(Evidence)
+        what = f"says not why: it needs a `description` and `x-evidence: {{tag, source}}`, the tag one of {tags}"
+        raise ConfigurationError(where, what)
     return Action(
         where=where,
         target=change["target"],
         reason=change["description"],
         evidence=evidence["tag"],
-        source=evidence.get("source", ""),
+        source=evidence["source"],
         change=change,
     )
 
@@ -105,7 +113,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_JsonLoader)  # noqa: S506 - a safe loader
     except OSError as error:
         raise ConfigurationError(str(path), f"cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigurationError(str(path), f"is not YAML: {error}") from error
     if not isinstance(content, dict):
         raise ConfigurationError(str(path), "is not a YAML mapping")
