@@ -1,5 +1,7 @@
 """The commands, as a user runs them: in a process of their own."""
 
+import fcntl
+import inspect
 import json
 import os
 import signal
@@ -7,15 +9,22 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
+from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 import yaml
+from starlette.applications import Starlette
 
 from conftest import ROOT, demo_config, serving
+from loyalty_gateway import cli
+from loyalty_gateway.config import CredentialConfig
 from test_bad_input import CASES, Case, every
+from test_config import held_by
 
 _MAGE = next(case for case in CASES if case.vendor == "mage")
 
@@ -148,7 +157,106 @@ def test_a_port_in_use_is_told_in_one_sentence(tmp_path: Path) -> None:
 
         ended = _run("serve", "--config", str(_config(tmp_path)), "--port", port)
 
-    _assert_told(ended, port, "in use")
+    _assert_told(ended, f"127.0.0.1:{port}: cannot listen there: ", "in use")
+    assert ended.returncode == 2
+    assert not (tmp_path / "x.db").exists()
+
+
+def test_a_host_that_is_not_ours_is_told_in_one_sentence(tmp_path: Path) -> None:
+    ended = _run("serve", "--config", str(_config(tmp_path)), "--host", "192.0.2.1", "--port", "0")
+
+    _assert_told(ended, "192.0.2.1:0: cannot listen there: ")
+    assert ended.returncode == 2
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "73536"])
+def test_a_port_that_cannot_be_is_told_in_one_sentence(tmp_path: Path, port: str) -> None:
+    ended = _run("serve", "--config", str(_config(tmp_path)), "--port", port)
+
+    _assert_told(ended, "--port: must be between 0 and 65535")
+    assert ended.returncode == 2
+
+
+def test_a_name_of_several_addresses_is_served_at_one_of_them_at_least(tmp_path: Path) -> None:
+    with serving(tmp_path, _mage_alone(), "--host", "localhost") as served:
+        status = _ask(served.url, _MAGE)
+
+    assert status == 200
+
+
+@pytest.mark.parametrize(("proxies", "status"), [([], 403), (["192.0.2.0/24"], 403), (["127.0.0.0/8"], 200)])
+def test_an_address_that_a_proxy_tells_counts_from_trusted_ones_only(
+    tmp_path: Path, proxies: list[str], status: int
+) -> None:
+    config = _mage_alone()
+    config["server"]["trusted_proxies"] = proxies
+    config["vendors"]["mage"]["credentials"][0]["networks"] = ["198.51.100.0/24"]
+
+    with serving(tmp_path, config) as served:
+        told = replace(_MAGE, headers={**_MAGE.headers, "x-forwarded-for": "203.0.113.9, 198.51.100.1"})
+
+        assert _ask(served.url, told) == status
+
+
+def test_a_reader_of_the_lines_that_stalls_holds_up_neither_requests_nor_the_end(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4_096)
+    command = [sys.executable, "-m", "loyalty_gateway", "serve", "--config", str(_config(tmp_path)), "--port", "0"]
+    process = subprocess.Popen(command, stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert process.stderr is not None
+
+    url = process.stderr.readline().decode().split()[-1]
+    with httpx2.Client(timeout=5) as client:
+        statuses = {client.get(f"{url}/-/live").status_code for _ in range(600)}
+    process.send_signal(signal.SIGTERM)
+    code = process.wait(5)
+    told = process.stderr.read()
+    process.stderr.close()
+    os.close(reading)
+
+    assert (statuses, code, told) == ({200}, 0, b"")
+
+
+def test_a_gateway_whose_output_is_closed_serves_all_the_same(tmp_path: Path) -> None:
+    command = f"exec {sys.executable} -m loyalty_gateway serve --config {_config(tmp_path)} --port 0 >&-"
+    process = subprocess.Popen(["sh", "-c", command], stderr=subprocess.PIPE)
+    assert process.stderr is not None
+
+    url = process.stderr.readline().decode().split()[-1]
+    status = _ask(url, _MAGE)
+    time.sleep(0.2)
+    metrics = httpx2.get(f"{url}/-/metrics").text
+    process.send_signal(signal.SIGTERM)
+    code = process.wait(5)
+    told = process.stderr.read()
+    process.stderr.close()
+
+    assert (status, code, told) == (200, 0, b"")
+    assert "loyalty_gateway_journal_lines_dropped_total 1.0" in metrics
+
+
+def test_nothing_that_serves_holds_a_credential_in_plain_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _config(tmp_path)
+    held: list[Any] = []
+
+    def run(serving: Coroutine[Any, Any, None]) -> None:
+        for caller in inspect.stack(0)[1:]:
+            if caller.filename == __file__:
+                break
+            held.append(caller.frame.f_locals)
+        held.append(inspect.getcoroutinelocals(serving))
+        serving.close()
+
+    monkeypatch.setattr("uvloop.run", run)
+    cli.serve(config=path, port=0)
+
+    kept = list(held_by(*held))
+    assert [thing for thing in kept if isinstance(thing, Starlette)]
+    assert [thing for thing in kept if isinstance(thing, CredentialConfig)] == []
+    assert "mage_demo_key" not in [thing for thing in kept if isinstance(thing, str)]
 
 
 def test_a_ledger_of_a_newer_gateway_is_told_in_one_sentence(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """What those who run the gateway see of it: liveness, readiness, metrics, and a line for each request."""
 
+import asyncio
 import io
 import json
 import re
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -19,7 +21,7 @@ from starlette.testclient import TestClient
 from conftest import Gateway, StartGateway, demo_config
 from loyalty_gateway.app import create_app
 from loyalty_gateway.config import parse_config
-from loyalty_gateway.journal import Journal
+from loyalty_gateway.journal import Journal, Line
 from loyalty_gateway.spec import Contract
 from loyalty_gateway.vendor import Answer, Vendor
 from test_bad_input import CASES, Case, every
@@ -126,7 +128,12 @@ def test_no_text_of_a_client_becomes_a_label(funded: Gateway) -> None:
         replace(_MAGE, path=f"/{word}/x").send(funded)
 
     assert not re.search("aaaa|bbbb", funded.metrics(), re.IGNORECASE)
-    assert len(_samples(funded, "loyalty_gateway_requests_total")) == 2
+    assert set(_samples(funded, "loyalty_gateway_requests_total")) == {
+        ("mage", "none", "404", "unknown_path"),
+        ("mage", "none", "405", "wrong_method"),
+        ("none", "none", "404", "unknown_path"),
+        ("none", "none", "200", "none"),
+    }
 
 
 @every()
@@ -230,7 +237,7 @@ def test_an_answer_that_breaks_the_spec_is_sent_counted_and_told(
     assert (answer.status_code, answer.content) == (status, content)
     assert gateway.wallet("shopify:6789012345")["available"] == 5
     assert _samples(gateway, "loyalty_gateway_answer_defects_total") == {("mage", "adjustPoints"): 1}
-    (line,) = _lines(gateway)
+    line, _ = _lines(gateway)
     assert (line["status"], sorted(line["defects"])) == (status, defects)
     assert b"hush" not in gateway.log.getvalue()
 
@@ -293,10 +300,151 @@ def test_requests_go_on_where_no_line_can_be_written(
     assert set(statuses) == {404}
 
 
-def test_a_request_to_nobody_is_no_vendors(start_gateway: StartGateway) -> None:
-    gateway = start_gateway()
+_SHOP = "https://shop.example.com"
 
-    gateway.client.get("/nobody")
 
-    assert _samples(gateway, "loyalty_gateway_requests_total") == {}
-    assert _lines(gateway) == []
+def _told(line: dict[str, Any]) -> dict[str, Any]:
+    """A line without its times."""
+    return {name: value for name, value in line.items() if name not in {"time", "milliseconds"}}
+
+
+@pytest.mark.parametrize(
+    "path", ["/hush", "/", "/-/hush", "/-/live/hush", "/hush/v1/customers/1/points?hush=hush"]
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "HUSH"])
+def test_a_request_to_nobody_is_one_line_without_its_path(gateway: Gateway, method: str, path: str) -> None:
+    gateway.client.request(method, path, headers={"authorization": "hush"})
+
+    assert _samples(gateway, "loyalty_gateway_requests_total") == {("none", "none", "404", "unknown_path"): 1}
+    line, _ = _lines(gateway)
+    assert _told(line) == {"status": 404, "code": "unknown_path"}
+    assert b"hush" not in gateway.log.getvalue().lower()
+
+
+def test_requests_to_our_own_paths_are_told_and_counted_under_no_vendor(gateway: Gateway) -> None:
+    gateway.client.get("/-/live?hush")
+    gateway.client.head("/-/ready")
+    gateway.client.delete("/-/live")
+    gateway.metrics()
+
+    counts = _samples(gateway, "loyalty_gateway_requests_total")
+    lines = _lines(gateway)
+    assert counts == {("none", "none", "200", "none"): 3, ("none", "none", "404", "unknown_path"): 1}
+    assert [_told(line) for line in lines[:4]] == [
+        {"method": "GET", "path": "/-/live", "status": 200},
+        {"method": "HEAD", "path": "/-/ready", "status": 200},
+        {"status": 404, "code": "unknown_path"},
+        {"method": "GET", "path": "/-/metrics", "status": 200},
+    ]
+
+
+def test_a_gateway_that_is_not_ready_says_so_in_its_line(gateway: Gateway) -> None:
+    db = sqlite3.connect(gateway.ledger)
+    db.execute("ALTER TABLE wallets RENAME TO elsewhere")
+    db.close()
+
+    gateway.client.get("/-/ready")
+
+    (line,) = _lines(gateway)
+    assert _told(line) == {"method": "GET", "path": "/-/ready", "status": 503, "code": "unavailable"}
+
+
+@pytest.mark.parametrize(("origin", "status"), [(_SHOP, 200), ("https://hush.example.com", 400)])
+def test_a_preflight_is_told_and_counted_under_no_vendor(
+    start_gateway: StartGateway, origin: str, status: int
+) -> None:
+    config = demo_config()
+    config["vendors"]["mage"]["cors_origins"] = [_SHOP]
+    gateway = start_gateway(config)
+
+    gateway.client.options("/mage/hush", headers={"origin": origin, "access-control-request-method": "POST"})
+
+    assert _samples(gateway, "loyalty_gateway_requests_total") == {("none", "none", str(status), "none"): 1}
+    line, _ = _lines(gateway)
+    assert _told(line) == {"method": "OPTIONS", "status": status}
+    assert b"hush" not in gateway.log.getvalue()
+
+
+class _Stalled(io.BytesIO):
+    """A stream whose reader takes nothing until it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = threading.Event()
+        self.reads = threading.Event()
+
+    def write(self, content: Any) -> int:
+        self.asked.set()
+        assert self.reads.wait(30)
+        return super().write(content)
+
+
+def _line(number: int) -> Line:
+    return Line(time=number, status=200, milliseconds=0)
+
+
+def test_a_reader_that_stalls_costs_lines_which_are_counted_and_no_time() -> None:
+    stream, dropped = _Stalled(), list[int]()
+
+    async def write(count: int) -> Journal:
+        journal = Journal(stream)
+        journal.on_dropped = dropped.append
+        for number in range(count):
+            journal.write(_line(number))
+            if number == 511:
+                assert stream.asked.wait(5)
+        return journal
+
+    begun = time.monotonic()
+    # One batch is being written, and so many wait; what comes then is dropped.
+    journal = asyncio.run(write(300 * 512))
+    stalled = time.monotonic() - begun
+    journal.close()
+    closed = time.monotonic() - begun - stalled
+    stream.reads.set()
+    (thread,) = [thread for thread in threading.enumerate() if thread.name == "journal"]
+    thread.join(5)
+
+    numbers = [json.loads(line)["time"] for line in stream.getvalue().splitlines()]
+    assert stalled < 5
+    assert 0.9 < closed < 3
+    assert sum(dropped) == 300 * 512 - len(numbers)
+    assert numbers == list(range(257 * 512))
+
+
+def test_lines_that_are_dropped_are_counted(
+    vendors: dict[str, Vendor], contracts: dict[str, Contract], tmp_path: Path
+) -> None:
+    with _logging_to(_Full(), vendors, contracts, tmp_path) as client:
+        for _ in range(600):
+            client.get("/mage/v1")
+        # The thread that writes needs a moment.
+        deadline = time.monotonic() + 5
+        while "lines_dropped_total 0.0" in client.get("/-/metrics").text and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+        text = client.get("/-/metrics").text
+
+    (count,) = re.findall(r"(?m)^loyalty_gateway_journal_lines_dropped_total (\S+)$", text)
+    assert float(count) >= 512
+
+
+def test_a_stream_that_takes_a_part_at_a_time_or_nothing_yet_gets_every_line_whole() -> None:
+    class Slow(io.BytesIO):
+        turn = 0
+
+        def write(self, content: Any) -> int:
+            self.turn += 1
+            return None if self.turn % 3 == 0 else super().write(bytes(content[:7]))  # type: ignore[return-value]
+
+    stream = Slow()
+
+    async def write() -> None:
+        journal = Journal(stream)
+        for number in range(5):
+            journal.write(_line(number))
+        journal.close()
+
+    asyncio.run(write())
+
+    assert [json.loads(line)["time"] for line in stream.getvalue().splitlines()] == list(range(5))

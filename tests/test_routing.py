@@ -148,6 +148,70 @@ def test_an_alias_of_a_path_that_is_not_published_is_refused_at_start(contracts:
     assert refusal.value.where == "vendors.yotpo.path_aliases./b"
 
 
+_STORE = "/loyalty/v3/stores/{app_key}/points/adjust"
+
+
+@pytest.mark.parametrize(
+    ("alias", "published", "told"),
+    [
+        ("points", "/api/v2/points/adjust", "must begin with /"),
+        ("", "/api/v2/points/adjust", "must begin with /"),
+        ("/points", "/api/v2/poi", "stands for no published path"),
+        ("/points", "api/v2/points/adjust", "stands for no published path"),
+        ("/points", _STORE, f"must have the placeholders of {_STORE}"),
+        ("/points/{app}", _STORE, f"must have the placeholders of {_STORE}"),
+        ("/points/{app_key}.json", _STORE, f"must have the placeholders of {_STORE}"),
+        ("/points/{app_key}/{app_key}", _STORE, f"must have the placeholders of {_STORE}"),
+        ("/points", "/loyalty/v3/stores/{app_key}", f"must have the placeholders of {_STORE}"),
+        ("/points/{app_key}", "/api/v2/points/adjust", "must have the placeholders of /api/v2/points/adjust"),
+        ("/api/v2/points/adjust", "/api/v2/points/adjust", "POST /api/v2/points/adjust is another path already"),
+        ("/loyalty/v3", "/loyalty/v3/", f"POST {_STORE} is another path already"),
+    ],
+)
+def test_an_alias_that_cannot_be_is_refused_at_start(
+    contracts: dict[str, Contract], alias: str, published: str, told: str
+) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        _paths(contracts, "yotpo", {alias: published})
+
+    assert refusal.value.where == f"vendors.yotpo.path_aliases.{alias}"
+    assert refusal.value.what == told
+
+
+def test_an_alias_that_takes_another_operations_path_is_refused_at_start(contracts: dict[str, Contract]) -> None:
+    adds, removes = (f"/v2/customers/{{merchant_id}}/{end}" for end in ("points", "remove_points"))
+
+    with pytest.raises(ConfigurationError) as refusal:
+        _paths(contracts, "loyaltylion", {adds: removes})
+
+    assert refusal.value.where == f"vendors.loyaltylion.path_aliases.{adds}"
+    assert refusal.value.what == f"POST {adds} is another path already"
+
+
+def test_two_aliases_of_one_path_are_refused_at_start(contracts: dict[str, Contract]) -> None:
+    adds, removes = (f"/v2/customers/{{merchant_id}}/{end}" for end in ("points", "remove_points"))
+    aliases = {"/x/{merchant_id}/y": adds, "/x": "/v2/customers", "/x/{merchant_id}/points": removes}
+
+    with pytest.raises(ConfigurationError) as refusal:
+        _paths(contracts, "loyaltylion", aliases)
+
+    assert refusal.value.where == "vendors.loyaltylion.path_aliases./x/{merchant_id}/points"
+
+
+@pytest.mark.parametrize(
+    ("alias", "published"),
+    [("/x", "/v1"), ("/x/", "/v1/"), ("/x", "/v1/"), ("/x/", "/v1"), ("/x/customers/{identifier}/points", "")],
+)
+def test_a_prefix_is_whole_segments_with_or_without_a_slash_at_its_end(
+    contracts: dict[str, Contract], alias: str, published: str
+) -> None:
+    meant = published or "/v1/customers/{identifier}/points"
+
+    match = _paths(contracts, "mage", {alias: meant}).match("POST", "/x/customers/5/points")
+
+    assert match == Match("adjustPoints", {"identifier": "5"})
+
+
 def test_every_vendor_has_hosts_of_its_own(vendors: dict[str, Vendor]) -> None:
     hosts = [host for vendor in vendors.values() for host in vendor.hosts]
 

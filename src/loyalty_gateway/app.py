@@ -3,12 +3,15 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from time import perf_counter
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from loyalty_gateway.adjustment import CustomerReference, Merchant
+from loyalty_gateway.adjustment import CustomerReference, Merchant, Tier
 from loyalty_gateway.authentication import Authenticator, Credential
 from loyalty_gateway.body import parse_json
 from loyalty_gateway.config import Config, MerchantConfig, VendorConfig
@@ -18,14 +21,29 @@ from loyalty_gateway.journal import Journal
 from loyalty_gateway.ledger import Ledger
 from loyalty_gateway.ledger.sqlite import SqliteLedger
 from loyalty_gateway.metrics import Metrics
-from loyalty_gateway.own_paths import OwnPaths
+from loyalty_gateway.own_paths import OwnPaths, Witness
 from loyalty_gateway.problem import Code, ConfigurationError, Problem
 from loyalty_gateway.rate_limit import RateLimits
 from loyalty_gateway.routing import Paths
-from loyalty_gateway.spec import Contract, load_document, specs_folder
+from loyalty_gateway.spec import Contract, Document, load_document, specs_folder
 from loyalty_gateway.vendor import Vendor
 
 _SQLITE = "sqlite:///"
+_BROWSER_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+# What a script may read of an answer beside its body: the vendors' rate limits, and what a retry needs.
+_BROWSER_HEADERS = (
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+    "X-RateLimit-Limit-Minute",
+    "X-RateLimit-Remaining-Minute",
+    "Retry-After",
+    "Link",
+    "Idempotency-Replayed",
+)
 
 
 def create_app(  # noqa: PLR0913 - what may be given instead of the usual parts
@@ -50,8 +68,10 @@ def create_app(  # noqa: PLR0913 - what may be given instead of the usual parts
     Raises:
         ConfigurationError: a spec, overlay, credential or path alias is wrong.
     """
-    journal = journal or Journal()
     metrics = Metrics()
+    journal = journal or Journal()
+    journal.on_dropped = metrics.dropped
+    witness = Witness(metrics, journal)
     ledger = ledger or open_ledger(config, metrics)
     merchants = {name: _merchant(name, chosen) for name, chosen in config.merchants.items()}
     served = {
@@ -68,25 +88,32 @@ def create_app(  # noqa: PLR0913 - what may be given instead of the usual parts
             ),
             hosts=chosen.hosts,
             cors_origins=chosen.cors_origins,
+            witness=witness,
         )
         for name, chosen in config.vendors.items()
     }
+    # The lifespan holds these and not the configuration, in which the credentials stand in plain text.
+    customers = [
+        (merchants[name], customer.customer_references())
+        for name, chosen in config.merchants.items()
+        for customer in chosen.customers
+    ]
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         try:
             await ledger.open()
-            for name, chosen in config.merchants.items():
-                for customer in chosen.customers:
-                    await _enrol(ledger, merchants[name], customer.customer_references())
+            for merchant, references in customers:
+                await _enrol(ledger, merchant, references)
             yield
         finally:
             await ledger.close()
-            journal.flush()
+            journal.close()
 
+    own = OwnPaths(ledger, metrics, witness)
     app = Starlette(lifespan=lifespan)
     # Starlette keeps lifespan and state; requests go straight to the vendors, past its router and middleware.
-    app.build_middleware_stack = lambda: _Mounts(app.router, OwnPaths(ledger, metrics), served)  # type: ignore[method-assign]
+    app.build_middleware_stack = lambda: _Mounts(app.router, own, served)  # type: ignore[method-assign]
     return app
 
 
@@ -117,16 +144,36 @@ async def _enrol(ledger: Ledger, merchant: Merchant, references: tuple[CustomerR
 class _Served:
     """A vendor with where it is found; ``app`` expects the raw path below the mount in the scope."""
 
-    def __init__(self, endpoint: Endpoint, hosts: tuple[str, ...], cors_origins: tuple[str, ...]) -> None:
+    def __init__(
+        self, endpoint: Endpoint, hosts: tuple[str, ...], cors_origins: tuple[str, ...], witness: Witness
+    ) -> None:
         async def handle(scope: Scope, receive: Receive, send: Send) -> None:
             await endpoint.handle(scope, receive, send, scope["gateway.path"])
 
         self.hosts = hosts
         self.app: ASGIApp = handle
         if cors_origins:
-            self.app = CORSMiddleware(
-                handle, allow_origins=cors_origins, allow_methods=("*",), allow_headers=("*",)
-            )
+            self.app = _Browsers(handle, cors_origins, witness)
+
+
+class _Browsers(CORSMiddleware):
+    """Lets browsers of these origins call; a preflight is answered here, and told of as a request like any."""
+
+    def __init__(self, app: ASGIApp, origins: tuple[str, ...], witness: Witness) -> None:
+        super().__init__(
+            app,
+            allow_origins=origins,
+            allow_methods=_BROWSER_METHODS,
+            allow_headers=("*",),
+            expose_headers=_BROWSER_HEADERS,
+        )
+        self._witness = witness
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        started = perf_counter()
+        response = super().preflight_response(request_headers)
+        self._witness.answered(response.status_code, perf_counter() - started, method="OPTIONS")
+        return response
 
 
 class _Mounts:
@@ -201,7 +248,7 @@ def _endpoint(  # noqa: PLR0913 - composing is naming every part
 
 def load_contract(vendor: Vendor, overlays: tuple[str, ...] = (), specs: Path | None = None) -> Contract:
     """The vendor's compiled contract; raises ConfigurationError if spec and translator do not fit together."""
-    contract = Contract(load_document(vendor.name, specs or specs_folder(), overlays), parse_json)
+    contract = Contract(_document(vendor, overlays, specs or specs_folder()), parse_json)
     described = set(contract.operations)
     translated = {operation.id for operation in vendor.operations}
     if described != translated:
@@ -216,9 +263,20 @@ def load_contract(vendor: Vendor, overlays: tuple[str, ...] = (), specs: Path | 
     return contract
 
 
+def _document(vendor: Vendor, overlays: tuple[str, ...], specs: Path) -> Document:
+    try:
+        return load_document(vendor.name, specs, overlays)
+    except ConfigurationError as error:
+        for index, overlay in enumerate(overlays):
+            if error.where == str(Path(overlay)):
+                where = f"vendors.{vendor.name}.overlays[{index}]"
+                raise ConfigurationError(where, f"{overlay}: {error.what}") from error
+        raise
+
+
 def _merchant(name: str, chosen: MerchantConfig) -> Merchant:
     return Merchant(
         name=name,
         enrols_unknown_customers=chosen.unknown_customers == "enrol",
-        tiers=chosen.tiers,
+        tiers=tuple(Tier(name=tier.name, points_required=tier.points_required) for tier in chosen.tiers),
     )

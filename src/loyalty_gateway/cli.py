@@ -4,9 +4,9 @@ import contextlib
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -16,9 +16,11 @@ from starlette.applications import Starlette
 
 from loyalty_gateway.app import create_app
 from loyalty_gateway.check import check_vendors, render_report
-from loyalty_gateway.config import Config, load_config
+from loyalty_gateway.config import LARGEST_PORT, Config, ServerConfig, load_config
 from loyalty_gateway.problem import ConfigurationError
-from loyalty_gateway.vendor import discover
+from loyalty_gateway.vendor import Vendor, discover
+
+_BACKLOG = 2_048
 
 commands = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -42,8 +44,11 @@ def serve(
     """Serve the vendors of the configuration until interrupted."""
     with _told_to_people():
         vendors = discover()
-        chosen = _override(load_config(config, vendors), host, port, ledger, no_rate_limits=no_rate_limits)
-        uvloop.run(_serve(create_app(chosen, vendors), chosen))
+        app, server = _composed(
+            _override(load_config(config, vendors), host, port, ledger, no_rate_limits=no_rate_limits), vendors
+        )
+        with _listening(server) as sockets:
+            uvloop.run(_serve(app, server, sockets))
 
 
 @commands.command()
@@ -65,20 +70,60 @@ def main() -> None:
     commands()
 
 
-async def _serve(app: Starlette, config: Config) -> None:
+def _composed(config: Config, vendors: Mapping[str, Vendor]) -> tuple[Starlette, ServerConfig]:
+    # Whoever serves holds only these: the credentials in the configuration are plain text.
+    return create_app(config, vendors), config.server
+
+
+@contextlib.contextmanager
+def _listening(server: ServerConfig) -> Iterator[list[socket.socket]]:
+    """Sockets on every address of the host; raises ConfigurationError where one cannot be had."""
+    with contextlib.ExitStack() as stack:
+        try:
+            addresses = socket.getaddrinfo(
+                server.host or None, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+            sockets = [
+                stack.enter_context(_bound(family, address)) for family, *_, address in dict.fromkeys(addresses)
+            ]
+        except OSError as error:
+            what = f"cannot listen there: {error.strerror}"
+            raise ConfigurationError(f"{server.host}:{server.port}", what) from error
+        yield sockets
+
+
+def _bound(family: int, address: tuple[Any, ...]) -> socket.socket:
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # Of a host with addresses of both kinds, each has a socket of its own.
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.bind(address)
+        # Until somebody listens, a second socket may be bound to the same port.
+        listening.listen(_BACKLOG)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+async def _serve(app: Starlette, server: ServerConfig, sockets: list[socket.socket]) -> None:
     async with app.router.lifespan_context(app):
         await _Server(
             uvicorn.Config(
                 app,
-                host=config.server.host,
-                port=config.server.port,
                 lifespan="off",
                 access_log=False,
                 log_level="warning",
+                # The colours are looked up on standard output, which may be closed.
+                use_colors=False,
                 server_header=False,
+                proxy_headers=bool(server.trusted_proxies),
+                forwarded_allow_ips=list(server.trusted_proxies),
                 timeout_graceful_shutdown=10,
             )
-        ).serve()
+        ).serve(sockets)
 
 
 class _Server(uvicorn.Server):
@@ -106,6 +151,8 @@ def _override(
     config: Config, host: str | None, port: int | None, ledger: str | None, *, no_rate_limits: bool
 ) -> Config:
     server = config.server
+    if port is not None and not 0 <= port <= LARGEST_PORT:
+        raise ConfigurationError("--port", f"must be between 0 and {LARGEST_PORT}")
     return msgspec.structs.replace(
         config,
         ledger=config.ledger if ledger is None else ledger,

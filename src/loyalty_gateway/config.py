@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -10,25 +10,38 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import msgspec
 import yaml
 
-from loyalty_gateway.adjustment import CustomerReference, Tier, customer_reference
+from loyalty_gateway.adjustment import (
+    LARGEST_POINTS,
+    OWN_NAMESPACE,
+    CustomerReference,
+    customer_reference,
+)
 from loyalty_gateway.problem import ConfigurationError
 from loyalty_gateway.vendor import Vendor
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _RATE = re.compile(r"(\d+)\s*/\s*(\d+)\s*s")
+_ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/\s]+")
+_PLACE = re.compile(r" - at `(?:key` in `)?\$(.*)`$")
+_STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
+_SYNTAX_ONLY = re.compile(r"(?:'(?:<[a-z ]+>|[^\w\s])'|[^'\"])*")
 T = TypeVar("T")
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+LARGEST_PORT: Final = 65_535
 _LONGEST_KEEP_HOURS: Final = 24 * 366
-_NOT_FIELDS = ("merchant", "scopes", "networks")
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where and how to listen. ``largest_body`` is in bytes."""
+    """Where and how to listen. ``largest_body`` is in bytes.
+
+    ``trusted_proxies`` are the addresses and networks whose X-Forwarded-For is believed.
+    """
 
     host: str = "127.0.0.1"
-    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8000
+    port: Annotated[int, msgspec.Meta(ge=0, le=LARGEST_PORT)] = 8000
     largest_body: AtLeastOne = 1_048_576
     rate_limits: bool = True
+    trusted_proxies: tuple[str, ...] = ()
 
 
 class IdempotencyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,11 +60,18 @@ class CustomerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return tuple(customer_reference(name, str(value)) for name, value in self.references.items())
 
 
+class TierConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A VIP tier: reached with ``points_required`` lifetime points."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1)]
+    points_required: Annotated[int, msgspec.Meta(ge=0, le=LARGEST_POINTS)]
+
+
 class MerchantConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A shop: what happens to customers nobody enrolled, its tiers, its customers at start."""
 
     unknown_customers: Literal["refuse", "enrol"] = "refuse"
-    tiers: tuple[Tier, ...] = ()
+    tiers: tuple[TierConfig, ...] = ()
     customers: tuple[CustomerConfig, ...] = ()
 
 
@@ -98,6 +118,12 @@ class _VendorKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     overlays: tuple[str, ...] = ()
 
 
+class _CredentialKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    merchant: str
+    scopes: tuple[str, ...] | None = None
+    networks: tuple[str, ...] = ()
+
+
 class _Keys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     server: ServerConfig = ServerConfig()
     ledger: str = "sqlite:///loyalty.db"
@@ -119,11 +145,16 @@ def load_config(path: Path, vendors: Mapping[str, Vendor], environment: Mapping[
         ConfigurationError: told with the path of the bad key, or the variable that is not set.
     """
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506 - a safe loader
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(str(path), f"cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(str(path), f"is not YAML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(str(path), f"is not YAML: not UTF-8 at byte {error.start}") from None
+    try:
+        raw = _read_yaml(text)
+    except Exception as error:  # noqa: BLE001 - a value may lead the library into any of Python's errors
+        # The library's own message, and the chain of errors, quote the line with the secrets in it.
+        raise ConfigurationError(str(path), f"is not YAML: {_without_values(error)}") from None
     return parse_config(raw, vendors, environment, where=path.name)
 
 
@@ -131,127 +162,219 @@ def parse_config(
     raw: Any, vendors: Mapping[str, Vendor], environment: Mapping[str, str], *, where: str = "config"
 ) -> Config:
     """The configuration given as plain values; see ``load_config``."""
-    keys = _convert(_expand(raw if raw is not None else {}, environment, where, ""), _Keys, where, "")
+    given = _Given(where, environment)
+    keys = given.convert(given.expanded(raw if raw is not None else {}), _Keys, "")
     for name in keys.vendors:
         if name not in vendors:
-            known = ", ".join(sorted(vendors))
-            raise ConfigurationError(f"{where}: vendors.{name}", f"no such vendor; there are {known}")
+            raise given.error(f"vendors.{name}", f"no such vendor; there are {_listed(vendors)}")
+    _check_networks(keys.server.trusted_proxies, given, "server.trusted_proxies")
     merchants = {
-        name: _convert(given, MerchantConfig, where, f"merchants.{name}") for name, given in keys.merchants.items()
+        name: given.convert(chosen, MerchantConfig, f"merchants.{name}") for name, chosen in keys.merchants.items()
     }
-    _check_merchants(merchants, where)
+    for name, merchant in merchants.items():
+        _check_tiers(merchant, given, f"merchants.{name}.tiers")
+        _check_customers(merchant, given, f"merchants.{name}.customers")
     return Config(
         server=keys.server,
         ledger=keys.ledger,
         everyone_at_most=keys.everyone_at_most,
         idempotency=keys.idempotency,
         merchants=merchants,
-        vendors={name: _vendor_config(vendors[name], given, keys, where) for name, given in keys.vendors.items()},
+        vendors={
+            name: _vendor_config(vendors[name], given.convert(chosen, _VendorKeys, f"vendors.{name}"), keys, given)
+            for name, chosen in keys.vendors.items()
+        },
     )
 
 
-def _vendor_config(vendor: Vendor, given: Any, keys: _Keys, where: str) -> VendorConfig:
+def _vendor_config(vendor: Vendor, chosen: _VendorKeys, keys: _Keys, given: "_Given") -> VendorConfig:
     path = f"vendors.{vendor.name}"
-    chosen = _convert(given, _VendorKeys, where, path)
     limits = {limit.name for operation in vendor.operations for limit in operation.rate_limits}
     for name in chosen.rate_limits:
         if name not in limits:
-            known = ", ".join(sorted(limits))
-            raise ConfigurationError(f"{where}: {path}.rate_limits.{name}", f"no such limit; there are {known}")
+            raise given.error(f"{path}.rate_limits.{name}", f"no such limit; there are {_listed(limits)}")
+    origins = tuple(origin.lower() for origin in chosen.cors_origins)
+    for index, origin in enumerate(origins):
+        if _ORIGIN.fullmatch(origin) is None:
+            what = "must read like https://shop.example.com, without a path, or be *"
+            raise given.error(f"{path}.cors_origins[{index}]", what)
     return VendorConfig(
         credentials=tuple(
-            _credential(raw, keys, f"{where}: {path}.credentials[{index}]")
+            _credential(vendor, raw, keys, given, f"{path}.credentials[{index}]")
             for index, raw in enumerate(chosen.credentials)
         ),
-        options=_convert(chosen.options, vendor.options, where, f"{path}.options"),
+        options=given.convert(chosen.options, vendor.options, f"{path}.options"),
         rate_limits={
-            name: _rate(rate, f"{where}: {path}.rate_limits.{name}") for name, rate in chosen.rate_limits.items()
+            name: _rate(rate, given, f"{path}.rate_limits.{name}") for name, rate in chosen.rate_limits.items()
         },
         hosts=vendor.hosts if chosen.hosts is None else tuple(host.lower() for host in chosen.hosts),
         path_aliases={**vendor.path_aliases, **chosen.path_aliases},
-        cors_origins=chosen.cors_origins,
+        cors_origins=origins,
         overlays=chosen.overlays,
     )
 
 
-def _credential(raw: dict[str, Any], keys: _Keys, where: str) -> CredentialConfig:
-    merchant = raw.get("merchant")
-    if merchant not in keys.merchants:
-        known = ", ".join(sorted(keys.merchants)) or "none"
-        raise ConfigurationError(f"{where}.merchant", f"names no merchant; there are {known}")
-    scopes = raw.get("scopes")
-    networks = raw.get("networks", [])
-    for key, value in (("scopes", scopes or []), ("networks", networks)):
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise ConfigurationError(f"{where}.{key}", "must be a list of strings")
-    for network in networks:
-        try:
-            ip_network(network)
-        except ValueError as error:
-            raise ConfigurationError(f"{where}.networks", str(error)) from error
-    fields = {name: value for name, value in raw.items() if name not in _NOT_FIELDS}
+def _credential(vendor: Vendor, raw: dict[str, Any], keys: _Keys, given: "_Given", path: str) -> CredentialConfig:
+    ours = _CredentialKeys.__struct_fields__
+    theirs = {name for form in vendor.credential_forms for name in form}
+    for name in raw:
+        if name not in theirs and name not in ours:
+            forms = " or ".join(" + ".join(form) for form in vendor.credential_forms)
+            what = f"no such key; a credential of {vendor.name} is {forms}, with {', '.join(ours)} beside it"
+            raise given.error(f"{path}.{name}", what)
+    chosen = given.convert({name: raw[name] for name in ours if name in raw}, _CredentialKeys, path)
+    if chosen.merchant not in keys.merchants:
+        known = _listed(keys.merchants) or "none"
+        raise given.error(f"{path}.merchant", f"names no merchant; there are {known}")
+    for index, scope in enumerate(chosen.scopes or ()):
+        if scope not in vendor.scopes:
+            raise given.error(f"{path}.scopes[{index}]", f"no such scope; there are {_listed(vendor.scopes)}")
+    _check_networks(chosen.networks, given, f"{path}.networks")
+    fields = {name: value for name, value in raw.items() if name in theirs}
     for name, value in fields.items():
         if not isinstance(value, str):
-            raise ConfigurationError(f"{where}.{name}", "must be a string; put it in quotes")
+            raise given.error(f"{path}.{name}", "must be a string; put it in quotes")
+        if not value.strip():
+            raise given.error(f"{path}.{name}", "must not be empty")
     return CredentialConfig(
-        merchant=merchant,
+        merchant=chosen.merchant,
         fields=fields,
-        scopes=None if scopes is None else tuple(scopes),
-        networks=tuple(networks),
+        scopes=chosen.scopes,
+        networks=chosen.networks,
     )
 
 
-def _check_merchants(merchants: dict[str, MerchantConfig], where: str) -> None:
-    for name, merchant in merchants.items():
-        thresholds = [tier.points_required for tier in merchant.tiers]
-        if thresholds != sorted(set(thresholds)):
-            raise ConfigurationError(f"{where}: merchants.{name}.tiers", "must ascend by points_required")
-        seen: dict[CustomerReference, int] = {}
-        for index, customer in enumerate(merchant.customers):
-            place = f"{where}: merchants.{name}.customers[{index}].references"
-            if not customer.references:
-                raise ConfigurationError(place, "a customer needs at least one reference")
-            for reference in customer.customer_references():
-                if reference in seen:
-                    raise ConfigurationError(
-                        f"{place}.{reference.namespace}",
-                        f"{reference} is already customers[{seen[reference]}]",
-                    )
-                seen[reference] = index
+def _check_tiers(merchant: MerchantConfig, given: "_Given", path: str) -> None:
+    thresholds = [tier.points_required for tier in merchant.tiers]
+    if thresholds != sorted(set(thresholds)):
+        raise given.error(path, "must ascend by points_required")
 
 
-def _rate(text: str, where: str) -> tuple[int, int]:
+def _check_customers(merchant: MerchantConfig, given: "_Given", path: str) -> None:
+    seen: dict[CustomerReference, int] = {}
+    for index, customer in enumerate(merchant.customers):
+        place = f"{path}[{index}].references"
+        if not customer.references:
+            raise given.error(place, "a customer needs at least one reference")
+        for reference in customer.customer_references():
+            where = f"{place}.{reference.namespace}"
+            if reference.namespace == OWN_NAMESPACE:
+                raise given.error(where, f"{OWN_NAMESPACE} is the ledger's own namespace")
+            if not reference.value.strip():
+                raise given.error(where, "must not be empty")
+            if reference in seen:
+                raise given.error(where, f"{reference} is already customers[{seen[reference]}]")
+            seen[reference] = index
+
+
+def _check_networks(networks: Iterable[str], given: "_Given", path: str) -> None:
+    for index, network in enumerate(networks):
+        try:
+            ip_network(network)
+        except ValueError as error:
+            raise given.error(f"{path}[{index}]", str(error)) from error
+
+
+def _rate(text: str, given: "_Given", path: str) -> tuple[int, int]:
     match = _RATE.fullmatch(text.strip())
     if match is None or not int(match[1]) or not int(match[2]):
-        raise ConfigurationError(where, "must read like 100/60s: requests per seconds")
+        raise given.error(path, "must read like 100/60s: requests per seconds")
     return int(match[1]), int(match[2])
 
 
-def _convert(raw: Any, kind: type[T], where: str, path: str) -> T:
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+class _Given:
+    """The values of one configuration on their way to be checked: where they stand, and which are variables'."""
+
+    def __init__(self, where: str, environment: Mapping[str, str]) -> None:
+        self._where = where
+        self._environment = environment
+        self._variables: dict[str, str] = {}
+
+    def error(self, path: str, what: str) -> ConfigurationError:
+        """A mistake at a path such as ``vendors.x.hosts[0]``."""
+        return ConfigurationError(f"{self._where}: {path}" if path else self._where, what)
+
+    def expanded(self, node: Any, path: str = "") -> Any:
+        """A copy of the value with ``${VARIABLE}`` replaced wherever it stands."""
+        match node:
+            case dict():
+                for key in node:
+                    if not isinstance(key, str):
+                        raise self.error(path, f"the key {key!r} must be a string; put it in quotes")
+                return {key: self.expanded(value, f"{path}.{key}".lstrip(".")) for key, value in node.items()}
+            case list():
+                return [self.expanded(value, f"{path}[{index}]") for index, value in enumerate(node)]
+            case str() if _VARIABLE.search(node):
+                self._variables[path] = _VARIABLE.sub(lambda match: self._variable(match[1], path), node)
+                return self._variables[path]
+            case _:
+                return node
+
+    def _variable(self, name: str, path: str) -> str:
+        if name not in self._environment:
+            raise self.error(path, f"the environment variable {name} is not set")
+        return self._environment[name]
+
+    def convert(self, raw: Any, kind: type[T], path: str) -> T:
+        """The value as that type; where a variable's text is none, it is read as YAML: a number, a list, ..."""
+        while True:
+            try:
+                return msgspec.convert(raw, kind)
+            except msgspec.ValidationError as error:
+                found = _PLACE.search(str(error))
+                place = found[1] if found is not None else ""
+                key = f"{path}{place}".lstrip(".")
+                meant = _read_variable(self._variables.pop(key, ""))
+                if isinstance(meant, str):
+                    raise self.error(key, _PLACE.sub("", str(error))) from error
+                raw = _replaced(raw, place, meant)
+
+
+def _replaced(raw: Any, place: str, value: Any) -> Any:
+    """The plain value with what stands at the place, such as ``.hosts[0]``, replaced."""
+    steps = [name or int(index) for name, index in _STEP.findall(place)]
+    if not steps:
+        return value
+    node = raw
+    for step in steps[:-1]:
+        node = node[step]
+    node[steps[-1]] = value
+    return raw
+
+
+def _read_variable(text: str) -> Any:
     try:
-        return msgspec.convert(raw, kind)
-    except msgspec.ValidationError as error:
-        what, _, place = str(error).partition(" - at `$")
-        key = f"{path}{place.rstrip('`')}".lstrip(".")
-        raise ConfigurationError(f"{where}: {key}" if key else where, what) from error
+        return _read_yaml(text) if text else text
+    except Exception:  # noqa: BLE001 - see load_config
+        return text
 
 
-def _expand(node: Any, environment: Mapping[str, str], where: str, path: str) -> Any:
-    match node:
-        case dict():
-            return {key: _expand(value, environment, where, f"{path}.{key}") for key, value in node.items()}
-        case list():
-            return [_expand(value, environment, where, f"{path}[{index}]") for index, value in enumerate(node)]
-        case str():
-            return _VARIABLE.sub(lambda match: _variable(match[1], environment, f"{where}: {path[1:]}"), node)
+def _read_yaml(text: str) -> Any:
+    return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a safe loader
+
+
+def _without_values(error: Exception) -> str:
+    """What is wrong with a YAML file and where, without a word that stands in it."""
+    match error:
+        case yaml.MarkedYAMLError():
+            parts = [_syntax_of(part) for part in (error.context, error.problem) if part]
+            mark = error.problem_mark or error.context_mark
+            place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark is not None else ""
+            return ", ".join(filter(None, parts)) + place
+        case yaml.reader.ReaderError():
+            return f"{error.reason} (character {error.position + 1})"
         case _:
-            return node
+            return f"a value that cannot be read ({type(error).__name__})"
 
 
-def _variable(name: str, environment: Mapping[str, str], where: str) -> str:
-    if name not in environment:
-        raise ConfigurationError(where, f"the environment variable {name} is not set")
-    return environment[name]
+def _syntax_of(message: str) -> str:
+    """The message up to the first quotation that is more than a token or a mark, as an anchor's name is."""
+    match = _SYNTAX_ONLY.match(message)
+    return match[0].strip() if match is not None else ""
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):

@@ -43,6 +43,11 @@ class Metrics:
             "Adjustments that wait for a group.",
             registry=self._registry,
         )
+        self._dropped_lines = Counter(
+            "loyalty_gateway_journal_lines_dropped",
+            "Request lines that standard output did not take.",
+            registry=self._registry,
+        )
         # Label look-up costs more than the counting; the children are few (no label is the client's).
         self._requests_for = lru_cache(maxsize=None)(self._requests.labels)
         self._latency_for = lru_cache(maxsize=None)(self._latency.labels)
@@ -60,6 +65,10 @@ class Metrics:
         """Counts a group of adjustments and those that wait for the next."""
         self._group_size.observe(size)
         self._waiting.set(waiting)
+
+    def dropped(self, lines: int) -> None:
+        """Counts request lines that were not written."""
+        self._dropped_lines.inc(lines)
 
     def exposition(self) -> bytes:
         """All figures in Prometheus' text format."""

@@ -1,30 +1,76 @@
-"""The gateway's own paths below ``/-/``, for those who run it; never a vendor's."""
+"""What is no vendor's: the gateway's own paths below ``/-/``, and what is told of requests to nobody."""
+
+from time import perf_counter
 
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from loyalty_gateway import journal
 from loyalty_gateway.ledger import Ledger
 from loyalty_gateway.metrics import Metrics
+from loyalty_gateway.problem import Code
 
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_NONE = "none"
+
+
+class Witness:
+    """Tells the journal and the metrics of requests that no vendor answers."""
+
+    def __init__(self, metrics: Metrics, log: journal.Journal) -> None:
+        self._metrics = metrics
+        self._journal = log
+
+    def answered(
+        self,
+        status: int,
+        seconds: float,
+        *,
+        method: str | None = None,
+        path: str | None = None,
+        code: Code | None = None,
+    ) -> None:
+        """Counts and tells one answer; ``method`` and ``path`` are words of ours, never the client's text."""
+        self._metrics.answered(_NONE, _NONE, status, _NONE if code is None else code.value, seconds)
+        self._journal.write(
+            journal.Line(
+                time=journal.now(),
+                method=method,
+                path=path,
+                status=status,
+                code=None if code is None else code.value,
+                milliseconds=round(seconds * 1_000, 3),
+            )
+        )
 
 
 class OwnPaths:
     """``/-/live``, ``/-/ready``, ``/-/metrics``, and 404 for everything that is nobody's."""
 
-    def __init__(self, ledger: Ledger, metrics: Metrics) -> None:
+    def __init__(self, ledger: Ledger, metrics: Metrics, witness: Witness) -> None:
         self._ledger = ledger
         self._metrics = metrics
+        self._witness = witness
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
-        response = await self._answer(scope)
+        started = perf_counter()
+        method, path = scope["method"], scope["path"]
+        response = await self._answer(path) if method in {"GET", "HEAD"} else None
+        known = response is not None
+        if response is None:
+            response = PlainTextResponse("not found; a vendor's API is below /<vendor>/\n", status_code=404)
         await response(scope, receive, send)
+        self._witness.answered(
+            response.status_code,
+            perf_counter() - started,
+            method=method if known else None,
+            path=path if known else None,
+            code=_CODES.get(response.status_code),
+        )
 
-    async def _answer(self, scope: Scope) -> Response:
-        if scope["method"] not in {"GET", "HEAD"}:
-            return PlainTextResponse("not found\n", status_code=404)
-        match scope["path"]:
+    async def _answer(self, path: str) -> Response | None:
+        match path:
             case "/-/live":
                 return JSONResponse({"live": True})
             case "/-/ready":
@@ -33,4 +79,7 @@ class OwnPaths:
             case "/-/metrics":
                 return Response(self._metrics.exposition(), media_type=_METRICS_TYPE)
             case _:
-                return PlainTextResponse("not found; a vendor's API is below /<vendor>/\n", status_code=404)
+                return None
+
+
+_CODES = {404: Code.UNKNOWN_PATH, 503: Code.UNAVAILABLE}

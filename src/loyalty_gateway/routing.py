@@ -24,21 +24,29 @@ class Paths:
     ``aliases`` maps a prefix (or a whole path) to the published one it stands for.
 
     Raises:
-        ConfigurationError: an alias stands for no published path.
+        ConfigurationError: an alias stands for no published path, has not its placeholders, or is taken.
     """
 
     def __init__(self, contracts: Iterable[OperationContract], aliases: Mapping[str, str], where: str) -> None:
         self._root = _Node()
-        used = set()
-        for contract in contracts:
-            self._root.add(contract.path, contract)
-            for alias, published in aliases.items():
-                if contract.path.startswith(published):
-                    used.add(alias)
-                    self._root.add(alias + contract.path.removeprefix(published), contract)
-        for alias in aliases:
-            if alias not in used:
-                raise ConfigurationError(f"{where}.path_aliases.{alias}", "stands for no published path")
+        published = tuple(contracts)
+        for contract in published:
+            if not self._root.add(contract.path, contract):
+                raise ConfigurationError(where, f"{contract.method} {contract.path} is published twice")
+        for alias, meant in aliases.items():
+            self._add_alias(alias, meant, published, f"{where}.path_aliases.{alias}")
+
+    def _add_alias(self, alias: str, meant: str, published: tuple[OperationContract, ...], where: str) -> None:
+        if not alias.startswith("/"):
+            raise ConfigurationError(where, "must begin with /")
+        found = [(path, contract) for contract in published if (path := _aliased(alias, meant, contract.path))]
+        if not found:
+            raise ConfigurationError(where, "stands for no published path")
+        for path, contract in found:
+            if sorted(_placeholders(path)) != sorted(_placeholders(contract.path)):
+                raise ConfigurationError(where, f"must have the placeholders of {contract.path}")
+            if not self._root.add(path, contract):
+                raise ConfigurationError(where, f"{contract.method} {path} is another path already")
 
     def match(self, method: str, path: str) -> Match:
         """The operation at the raw, still encoded path.
@@ -65,17 +73,19 @@ class _Node:
         self.placeholder: _Node | None = None
         self.operations: dict[str, tuple[tuple[str, ...], str]] = {}
 
-    def add(self, path: str, contract: OperationContract) -> None:
+    def add(self, path: str, contract: OperationContract) -> bool:
+        """Adds the operation; false where another one has the place, and keeps it."""
         node = self
-        names = []
         for segment in path.split("/")[1:]:
             if segment.startswith(_PLACEHOLDER):
-                names.append(segment[1:-1])
                 node.placeholder = node.placeholder or _Node()
                 node = node.placeholder
             else:
                 node = node.fixed.setdefault(segment, _Node())
-        node.operations[contract.method] = (tuple(names), contract.id)
+        if contract.method in node.operations:
+            return False
+        node.operations[contract.method] = (tuple(_placeholders(path)), contract.id)
+        return True
 
     def find(self, segments: list[str], index: int, values: list[str]) -> "_Node | None":
         if index == len(segments):
@@ -91,6 +101,18 @@ class _Node:
         if found is None:
             values.pop()
         return found
+
+
+def _placeholders(path: str) -> list[str]:
+    return [segment[1:-1] for segment in path.split("/")[1:] if segment.startswith(_PLACEHOLDER)]
+
+
+def _aliased(alias: str, meant: str, published: str) -> str | None:
+    """The published path under its alias; ``None`` where it is neither meant nor below what is meant."""
+    if published == meant:
+        return alias
+    prefix = meant.rstrip("/") + "/"
+    return f"{alias.rstrip('/')}/{published.removeprefix(prefix)}" if published.startswith(prefix) else None
 
 
 def _decoded(segment: str) -> str:

@@ -1,6 +1,6 @@
 """Where a vendor is found: by the first segment of the path or at its real hosts; ``/-/`` is ours alone."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx2
@@ -269,6 +269,39 @@ def test_a_browser_of_a_configured_origin_may_call_this_vendor_and_no_other(
     assert "x-guid" in allowed.headers["access-control-allow-headers"].lower()
     for refused in (elsewhere, *others):
         assert "access-control-allow-origin" not in refused.headers
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "HUSH"])
+def test_a_browser_may_use_the_methods_of_an_api(start_gateway: StartGateway, method: str) -> None:
+    config = demo_config()
+    config["vendors"]["mage"]["cors_origins"] = [_SHOP]
+
+    answer = start_gateway(config).client.options(
+        "/mage/v1/x", headers={"origin": _SHOP, "access-control-request-method": method}
+    )
+
+    assert answer.status_code == (400 if method in {"TRACE", "HUSH"} else 200)
+    assert answer.headers["access-control-allow-methods"] == "GET, POST, PUT, PATCH, DELETE"
+
+
+@_each_operation
+def test_a_browser_reads_the_rate_limits_and_the_replay(start_gateway: StartGateway, operation: Operation) -> None:
+    config = demo_config()
+    config["server"]["rate_limits"] = True
+    chosen = config["vendors"][operation.vendor]
+    chosen |= {"cors_origins": [_SHOP], "rate_limits": dict.fromkeys(chosen["rate_limits"], "2/60s")}
+    gateway = start_gateway(config)
+    gateway.set_available("shopify:6789012345", 100)
+    once = replace(operation, headers={**operation.headers, "origin": _SHOP, "idempotency-key": "k"})
+
+    answers = [once.post(gateway, f"/{operation.vendor}") for _ in range(3)]
+
+    assert [answer.status_code for answer in answers] == [operation.status, operation.status, 429]
+    exposed = answers[0].headers["access-control-expose-headers"].lower().split(", ")
+    sent = {name for answer in answers for name in answer.headers if not name.startswith("access-control-")}
+    assert "idempotency-replayed" in sent
+    assert sent - {"content-type", "content-length", "vary"} <= set(exposed)
+    assert {"retry-after", "link"} <= set(exposed)
 
 
 @_each_operation
