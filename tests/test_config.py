@@ -343,9 +343,11 @@ def held_by(*roots: Any) -> Iterator[Any]:
             waiting += gc.get_referents(thing)
 
 
-def test_no_credential_is_kept_in_plain_text(vendors: dict[str, Vendor], contracts: dict[str, Contract]) -> None:
+def test_no_credential_is_kept_in_plain_text(
+    vendors: dict[str, Vendor], contracts: dict[str, Contract], tmp_path: Path
+) -> None:
     secret = "-".join(["hush"] * 3)
-    raw = _set("vendors/salla/credentials/0/bearer", secret)
+    raw = _set("vendors/salla/credentials/0/bearer", secret) | {"ledger": f"sqlite:///{tmp_path / 'x.db'}"}
 
     app = create_app(parse_config(raw, vendors, {}), vendors, contracts=contracts)
     with TestClient(app):
