@@ -54,14 +54,14 @@ def _without_prose(node: Any, *, names: bool = False) -> Any:
 
 def _without_transcribed(document: dict[str, Any]) -> dict[str, Any]:
     """The document without transcribed operations, and the schemas that only those refer to."""
-    paths = {
-        path: item
-        for path, item in document["paths"].items()
-        if not any("x-source" in operation for operation in item.values() if isinstance(operation, dict))
-    }
+    paths: dict[str, Any] = {}
+    gone: dict[str, Any] = {}
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            transcribed = isinstance(operation, dict) and "x-source" in operation
+            (gone if transcribed else paths).setdefault(path, {})[method] = operation
     components = document["components"]
     schemas = components["schemas"]
-    gone = {path: item for path, item in document["paths"].items() if path not in paths}
     only_there = {
         name
         for name in schemas

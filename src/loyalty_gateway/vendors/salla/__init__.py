@@ -13,6 +13,7 @@ from loyalty_gateway.adjustment import (
     Receipt,
     whole_points,
 )
+from loyalty_gateway.customer import CustomerQuery, CustomersQuery, HistoryQuery
 from loyalty_gateway.problem import Code, Problem, Violation
 from loyalty_gateway.vendor import (
     Answer,
@@ -25,6 +26,8 @@ from loyalty_gateway.vendor import (
     ValidRequest,
     Vendor,
 )
+from loyalty_gateway.vendors.salla import customers, history, pages
+from loyalty_gateway.vendors.salla.language import in_language as _in_language
 
 _SIGN = {"plus": 1, "minus": -1}
 _RESET = ("reset_points", "reset_point", "rest_point")
@@ -49,7 +52,7 @@ def parse_adjust(request: ValidRequest) -> Adjustment:
 
 def _customers(ids: list[int | float | str]) -> tuple[CustomerReference, ...]:
     """The customers by their number, written as a number or as a string of digits."""
-    return tuple(CustomerReference("salla", str(int(number))) for number in ids)
+    return tuple(customers.customer_numbered(int(number)) for number in ids)
 
 
 def render_adjust(_receipt: Receipt, request: ValidRequest) -> Answer:
@@ -62,9 +65,23 @@ def render_adjust(_receipt: Receipt, request: ValidRequest) -> Answer:
 
 def render_problem(problem: Problem, request: Request) -> Answer:
     """The envelope with status, success and error; what is wrong with a field is told below that field."""
-    status, error = _told(problem, request.headers)
+    status, error = _told_by_reads(problem, request) or _told(problem, request.headers)
     headers = {"Allow": ", ".join(problem.allow)} if problem.code is Code.WRONG_METHOD else {}
     return Answer(status, {"status": status, "success": False, "error": error}, headers)
+
+
+def _told_by_reads(problem: Problem, request: Request) -> tuple[int, dict[str, Any]] | None:
+    """An unknown customer where a request asks for one, whose own field says so; ``None`` for all else."""
+    asked = None if request.operation is None else request.operation.asks
+    if problem.code is not Code.UNKNOWN_CUSTOMER:
+        return None
+    if asked is HistoryQuery:
+        return 422, _fields({"customer_id": [_invalid("customer_id", request.headers)]})
+    if asked is CustomerQuery:
+        arabic = "المحتوى الذي تحاول الوصول اليه غير متوفر"
+        english = "The content you are trying to access is no longer available"
+        return 404, {"code": 404, "message": _in_language(request.headers, arabic, english)}
+    return None
 
 
 def _told(problem: Problem, headers: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
@@ -147,30 +164,6 @@ def _invalid(field: str, headers: Mapping[str, str]) -> str:
     return _in_language(headers, f"حقل {name} غير صالح", f"The {name} field is invalid")
 
 
-def _in_language(headers: Mapping[str, str], arabic: str, english: str) -> str:
-    wanted = headers.get("accept-language")
-    return arabic if wanted is None or not _prefers_english(wanted) else english
-
-
-def _prefers_english(accept_language: str) -> bool:
-    """Whether English ranks before Arabic; without either the answer is Arabic."""
-    weights = {"ar": 0.0, "en": 0.0}
-    for choice in accept_language.split(","):
-        language, _, parameter = choice.strip().partition(";")
-        primary = language.strip().lower().partition("-")[0]
-        if primary in weights:
-            weights[primary] = max(weights[primary], _weight(parameter))
-    return weights["en"] > weights["ar"]
-
-
-def _weight(parameter: str) -> float:
-    name, _, value = parameter.strip().partition("=")
-    try:
-        return float(value) if name == "q" else 1.0
-    except ValueError:
-        return 0.0
-
-
 def render_budgets(budgets: tuple[Budget, ...], refusal: Problem | None) -> Mapping[str, str]:
     """The limit with the least left, on every answer; when to come back, once it is exceeded.
 
@@ -208,6 +201,32 @@ VENDOR = Vendor(
                 "type": "a reset sets 0 whatever type says; otherwise it is honoured",
                 "channel_send": "the gateway sends no messages; the channels are kept with the entry (notify)",
             },
+        ),
+        Operation(
+            id="Customer-Loyalty-Points",
+            asks=HistoryQuery,
+            parse_request=history.parse_history,
+            render_response=history.render_history,
+            scopes=("customers.read",),
+            rate_limits=(_PLAN, _CUSTOMERS),
+        ),
+        Operation(
+            id="List-Customers",
+            asks=CustomersQuery,
+            parse_request=customers.parse_list,
+            render_response=customers.render_list,
+            scopes=("customers.read",),
+            rate_limits=(_PLAN, _CUSTOMERS),
+            ignored={"fields[]": customers.EXTRA_FIELDS_IGNORED},
+        ),
+        Operation(
+            id="Customer-Details",
+            asks=CustomerQuery,
+            parse_request=customers.parse_details,
+            render_response=customers.render_details,
+            scopes=("customers.read",),
+            rate_limits=(_PLAN, _CUSTOMERS),
+            ignored={"fields[]": customers.EXTRA_FIELDS_IGNORED},
         ),
     ),
     render_problem=render_problem,
@@ -269,5 +288,8 @@ VENDOR = Vendor(
             Evidence.DOCUMENTED,
             "rate limit page; the latter counted per store, as the docs say",
         ),
+        *history.BEHAVIOURS,
+        *customers.BEHAVIOURS,
+        *pages.BEHAVIOURS,
     ),
 )

@@ -1,0 +1,72 @@
+"""Salla's paging: numbered pages, told in camelCase with links of the plain http scheme."""
+
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from loyalty_gateway.vendor import Behaviour, Evidence, ValidRequest
+
+
+class Page(NamedTuple):
+    """A page by its number, from 1, and its size."""
+
+    number: int
+    size: int
+
+    @property
+    def offset(self) -> int:
+        """How many come before the page."""
+        return (self.number - 1) * self.size
+
+
+def page_of(request: ValidRequest, *, size: int) -> Page:
+    """The page asked for; ``size`` is the operation's own."""
+    return Page(number=int(request.query.get("page", 1)), size=int(request.query.get("per_page", size)))
+
+
+def pagination(request: ValidRequest, page: Page, *, count: int, total: int) -> dict[str, Any]:
+    """Where the page stands among all, with ``count`` of ``total`` on it."""
+    last = max(1, -(-total // page.size))
+    links = {}
+    if page.number > 1:
+        links["previous"] = _link(request, page.number - 1)
+    if page.number < last:
+        links["next"] = _link(request, page.number + 1)
+    return {
+        "count": count,
+        "total": total,
+        "perPage": page.size,
+        "currentPage": page.number,
+        "totalPages": last,
+        "links": links,
+    }
+
+
+def _link(request: ValidRequest, number: int) -> str:
+    _, _, place = request.url.partition("://")
+    return f"http://{place}?{urlencode({**request.query, 'page': str(number)})}"
+
+
+BEHAVIOURS = (
+    Behaviour(
+        "Links to pages have the scheme http, whichever the client used, and keep the rest of the query.",
+        Evidence.DOCUMENTED,
+        "https://docs.salla.dev/12250577e0, example",
+    ),
+    Behaviour(
+        "per_page sets the size of a page in any list, 60 at most.",
+        Evidence.DOCUMENTED,
+        "https://docs.salla.dev/421124m0",
+    ),
+    Behaviour(
+        "Links that lead nowhere are left out, and links without any are an empty object.",
+        Evidence.DOCUMENTED,
+        "https://docs.salla.dev/421124m0; the example of List Customers has an empty list instead",
+    ),
+    Behaviour("An empty list has one page.", Evidence.INFERRED, "the paginator whose keys these are"),
+    Behaviour("A page beyond the last is empty.", Evidence.OUR_DEFAULT, "-"),
+    Behaviour(
+        "A page, a size, a day or an extra field that is not valid is 422 on the parameter; so is an empty one.",
+        Evidence.OUR_DEFAULT,
+        "-",
+    ),
+)
