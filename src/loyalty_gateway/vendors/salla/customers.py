@@ -155,5 +155,5 @@ BEHAVIOURS = (
         Evidence.DOCUMENTED,
         "https://docs.salla.dev/5394122e0, example of the 404; its Arabic text is that of the other 404s",
     ),
-    Behaviour("A path that is not a number is 422 on customer.", Evidence.OUR_DEFAULT, "-"),
+    Behaviour("A path that is not a number of up to 18 digits is 422 on customer.", Evidence.OUR_DEFAULT, "-"),
 )
