@@ -268,6 +268,7 @@ class Subject:
         for layer in _layers(self.document, schema, _every_branch):
             candidates = [text(value) for value in _wrong_values(layer) if isinstance(value, int | str)]
             candidates += ["yesterday"] if layer.get("format") in {"date", "date-time"} else []
+            candidates += [" ", "-"] if "pattern" in layer else []
             candidates += ["x", "1.5"] if "integer" in _types([layer]) else []
             yield from (wrong for wrong in candidates if wrong and not self.is_valid_text(schema, wrong))
 
@@ -402,10 +403,12 @@ def _made_object(document: Schema, found: list[Schema], chance: random.Random) -
     required = {name for layer in found for name in layer.get("required", ())}
     for name in [name for name, schemas in properties.items() if {"not": {}} in schemas]:
         properties.pop(name)
+    # Now and then hardly any field, so that each optional one stands alone at times.
+    fullness = chance.choice((0.1, 0.5, 0.5, 0.8))
     value = {
         name: made(document, {"allOf": properties.get(name, [])}, chance)
         for name in [*properties, *sorted(required - set(properties))]
-        if name in required or chance.random() < 0.5
+        if name in required or chance.random() < fullness
     }
     if chance.random() < 0.2 and not any(layer.get("additionalProperties") is False for layer in found):
         value["unheard_of"] = chance.choice((1, "x", None, [], {}))

@@ -385,7 +385,7 @@ class _Recorded(dict[str, Any]):
 
     def get(self, name: str, default: Any = None) -> Any:
         self._read.add((*self._path, name))
-        return _recorded(super().get(name, default), (*self._path, name), self._read)
+        return _recorded(super().__getitem__(name), (*self._path, name), self._read) if name in self else default
 
 
 def _recorded(value: Any, path: tuple[str | int, ...], read: set[tuple[str | int, ...]]) -> Any:

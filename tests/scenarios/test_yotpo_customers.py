@@ -456,7 +456,7 @@ def test_a_look_up_of_nobody_has_two_answers_to_choose_from(
         ({"customers": {"customer_id": 1.5}}, "customers.customer_id must be of type string or integer"),
         (
             {"customers": {"customer_id": "1"}, "with_history": "maybe"},
-            "with_history must be one of: True, False, true, false",
+            'with_history must be one of: true, false, "true", "false"',
         ),
     ],
 )
