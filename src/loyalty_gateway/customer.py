@@ -66,11 +66,14 @@ class Existing(enum.Enum):
 class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
     """One request to have a customer with these references.
 
-    References that nobody has yet are added to the customer who has the others. ``changes`` are fields of the
-    profile, by name.
+    References that nobody has yet are added to the customer who has the others. ``attached`` are added too, but
+    find nobody: one that is somebody else's is a conflict. In the namespaces that it ``replaces``, a reference
+    that is added takes the place of the customer's earlier ones. ``changes`` are fields of the profile, by name.
     """
 
     references: tuple[CustomerReference, ...]
+    attached: tuple[CustomerReference, ...] = ()
+    replaces: tuple[str, ...] = ()
     changes: Mapping[str, object] = {}
     existing: Existing = Existing.KEEP
 

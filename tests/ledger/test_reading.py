@@ -267,6 +267,35 @@ def test_enrolling_somebody_again_can_be_refused(opened: Opened) -> None:
     assert _code(opened, opened.ledger.enrol(DEMO, again)) is Code.CUSTOMER_CONFLICT
 
 
+def test_an_attached_reference_finds_nobody(opened: Opened) -> None:
+    phone, number = CustomerReference("phone", "+966500000000"), CustomerReference("phone", "+966500000001")
+    opened.run(opened.ledger.enrol(DEMO, Enrolment(references=(JANE,), attached=(phone,))))
+
+    again = _code(opened, opened.ledger.enrol(DEMO, Enrolment(references=(OMAR,), attached=(phone,))))
+    new = _code(opened, opened.ledger.enrol(DEMO, Enrolment(references=(NOBODY,), attached=(phone,))))
+    opened.run(opened.ledger.enrol(DEMO, Enrolment(references=(NOBODY,), attached=(number,))))
+
+    assert (again, new) == (Code.CUSTOMER_CONFLICT, Code.CUSTOMER_CONFLICT)
+    assert _customer(opened, phone) == _customer(opened, JANE)
+    assert _customer(opened, number) == _customer(opened, NOBODY)
+
+
+def test_a_reference_takes_the_place_of_an_earlier_one_where_the_enrolment_says_so(opened: Opened) -> None:
+    new = CustomerReference("email", "jane.doe@example.com")
+    further = CustomerReference("salla", "7")
+    opened.run(opened.ledger.enrol(DEMO, Enrolment(references=(JANE, CustomerReference("salla", "8")))))
+
+    enrolling = Enrolment(references=(JANE, new, further), replaces=("email", "shopify"))
+    changed: Enrolled = opened.run(opened.ledger.enrol(DEMO, enrolling))
+
+    names = [str(reference) for reference in changed.customer.references]
+    assert names == ["email:jane.doe@example.com", "salla:7", "salla:8", str(JANE)]
+    assert not changed.is_new
+    assert _code(opened, opened.ledger.customer(DEMO, CustomerQuery(references=(JANES_EMAIL,)))) is (
+        Code.UNKNOWN_CUSTOMER
+    )
+
+
 def test_an_update_changes_what_it_names_and_nothing_else(opened: Opened) -> None:
     opened.run(opened.ledger.update(DEMO, CustomerUpdate(customer=JANE, changes={"last_name": "Doe"})))
     before = _customer(opened, JANE)

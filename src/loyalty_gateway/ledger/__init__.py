@@ -41,7 +41,8 @@ class Ledger(Protocol):
     async def enrol(self, merchant: Merchant, enrolment: Enrolment) -> Enrolled:
         """Has a customer with these references, made when absent; raises Problem CUSTOMER_CONFLICT.
 
-        That is where they belong to different customers already, or to one where the enrolment refuses that.
+        That is where they belong to different customers already, an attached one to another customer, or any to
+        somebody where the enrolment refuses that.
         """
 
     async def update(self, merchant: Merchant, update: CustomerUpdate) -> Customer:

@@ -18,15 +18,22 @@ def enrol(db: sqlite3.Connection, merchant_id: int, enrolment: Enrolment, now: i
     known = {wallet.id for wallet in found.values() if wallet is not None}
     if len(known) > 1 or (known and enrolment.existing is Existing.REFUSE):
         raise Problem(Code.CUSTOMER_CONFLICT)
-    lacking = [reference for reference, wallet in found.items() if wallet is None]
+    attached = {reference: reader.wallet(merchant_id, reference) for reference in enrolment.attached}
+    if any(wallet is not None and wallet.id not in known for wallet in attached.values()):
+        raise Problem(Code.CUSTOMER_CONFLICT)
+    lacking = [reference for reference, wallet in (found | attached).items() if wallet is None]
     if any(reference.namespace == OWN_NAMESPACE for reference in lacking):
         raise Problem(Code.UNKNOWN_CUSTOMER)
-    wallet_id = known.pop() if known else _new_wallet(db, merchant_id, now)
+    is_new = not known
+    wallet_id = _new_wallet(db, merchant_id, now) if is_new else known.pop()
+    db.executemany(
+        "DELETE FROM customer_references WHERE wallet_id = ? AND namespace = ?",
+        [(wallet_id, reference.namespace) for reference in lacking if reference.namespace in enrolment.replaces],
+    )
     db.executemany(
         "INSERT INTO customer_references (merchant_id, namespace, value, wallet_id) VALUES (?, ?, ?, ?)",
         [(merchant_id, reference.namespace, reference.value, wallet_id) for reference in lacking],
     )
-    is_new = len(lacking) == len(found)
     if is_new or enrolment.existing is Existing.UPDATE:
         _keep_profile(db, _customer(reader, merchant_id, wallet_id), enrolment.changes)
     if not is_new and (lacking or enrolment.existing is Existing.UPDATE):

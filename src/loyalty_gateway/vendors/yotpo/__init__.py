@@ -1,7 +1,7 @@
 """Yotpo Loyalty & Referrals: two live surfaces over the same points, and answers without a balance."""
 
 from collections.abc import Mapping
-from typing import Any, assert_never
+from typing import Any, Literal, assert_never
 
 import msgspec
 
@@ -13,6 +13,7 @@ from loyalty_gateway.adjustment import (
     customer_reference,
     whole_points,
 )
+from loyalty_gateway.customer import Enrolment, HistoryQuery
 from loyalty_gateway.moment import iso_milliseconds
 from loyalty_gateway.problem import Code, Problem, explain_all
 from loyalty_gateway.vendor import (
@@ -26,6 +27,9 @@ from loyalty_gateway.vendor import (
     ValidRequest,
     Vendor,
 )
+from loyalty_gateway.vendors.yotpo import customers
+from loyalty_gateway.vendors.yotpo.behaviours import BEHAVIOURS
+from loyalty_gateway.vendors.yotpo.names import text
 
 _WRAPPERS = ("customers", "points", "adjustment")
 _AMOUNT = "point_adjustment_amount"
@@ -35,11 +39,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """What a merchant may need otherwise.
 
     ``customer_id_namespace``: where ``customer_id`` is looked up. ``applies_to_points_earned``: what counts
-    where a request does not say ``apply_adjustment_to_points_earned``.
+    where a request does not say ``apply_adjustment_to_points_earned``. ``missing_store_customer``: the status
+    with which the App Developer API's look-up tells that nobody has this name, each with a body of its own.
     """
 
     customer_id_namespace: str = "shopify"
     applies_to_points_earned: bool = True
+    missing_store_customer: Literal[400, 404] = 400
 
 
 def parse_adjust(request: ValidRequest) -> Adjustment:
@@ -67,12 +73,8 @@ def _bare(body: dict[str, Any]) -> dict[str, Any]:
 
 def _customer(body: dict[str, Any], options: Options) -> CustomerReference:
     if "customer_id" in body:
-        return customer_reference(options.customer_id_namespace, _text(body["customer_id"]))
+        return customer_reference(options.customer_id_namespace, text(body["customer_id"]))
     return customer_reference("email", body["customer_email"])
-
-
-def _text(identifier: str | float) -> str:
-    return identifier if isinstance(identifier, str) else str(int(identifier))
 
 
 def render_adjust(receipt: Receipt, _request: ValidRequest) -> Answer:
@@ -83,7 +85,7 @@ def render_adjust(receipt: Receipt, _request: ValidRequest) -> Answer:
         200,
         {
             "id": entry.id,
-            "name": entry.reason or "Points adjustment",
+            "name": entry.reason or customers.UNTITLED,
             "type": "PointsAdjustment",
             "merchant_id": receipt.merchant_id,
             "customer_id": entry.wallet_id,
@@ -94,12 +96,20 @@ def render_adjust(receipt: Receipt, _request: ValidRequest) -> Answer:
     )
 
 
-def render_problem(problem: Problem, _request: Request) -> Answer:
+def render_problem(problem: Problem, request: Request) -> Answer:
     """``{"error": text}``; an unknown path is an HTML page, also for a method that the path does not know."""
     if problem.code in {Code.UNKNOWN_PATH, Code.WRONG_METHOD}:
         return Answer(404, text=_NOT_FOUND_PAGE, media_type="text/html")
+    if problem.code is Code.UNKNOWN_CUSTOMER and _looks_up_store_customer(request):
+        if request.options.missing_store_customer == 404:
+            return Answer(404, {"errors": [{"message": {"customer": "Could not find customer"}}]})
+        return Answer(400, {"error": "Customer does not exist"})
     status, message = _told(problem)
     return Answer(status, {"error": message})
+
+
+def _looks_up_store_customer(request: Request) -> bool:
+    return request.operation is not None and request.operation.id == "retrieveStoreCustomerDetails"
 
 
 _NOT_FOUND_PAGE = (
@@ -174,6 +184,15 @@ def render_budgets(budgets: tuple[Budget, ...], _refusal: Problem | None) -> Map
 _IGNORED = {
     "customer_email": "where customer_id is sent as well, that alone names the customer",
 }
+_LOYALTY_LIMITS = (
+    RateLimit(name="requests", requests=10, seconds=1, per="merchant"),
+    RateLimit(name="minute", requests=600, seconds=60, per="merchant"),
+)
+_STORE_LIMITS = (RateLimit(name="store_requests", requests=100, seconds=60, per="credential"),)
+# As in the query: older clients call the account's guid its merchant id.
+_BODY_CREDENTIALS = {"merchant_id": "guid", "api_key": "api_key"}
+_NO_REFERRALS = "there are no referrals here, so the code is null"
+_PHONE_AS_WRITTEN = "a phone number is kept and compared as it is written"
 
 VENDOR = Vendor(
     name="yotpo",
@@ -186,12 +205,8 @@ VENDOR = Vendor(
             render_response=render_adjust,
             scopes=("write",),
             ignored=_IGNORED,
-            rate_limits=(
-                RateLimit(name="requests", requests=10, seconds=1, per="merchant"),
-                RateLimit(name="minute", requests=600, seconds=60, per="merchant"),
-            ),
-            # As in the query: older clients call the account's guid its merchant id.
-            body_credentials={"merchant_id": "guid", "api_key": "api_key"},
+            rate_limits=_LOYALTY_LIMITS,
+            body_credentials=_BODY_CREDENTIALS,
         ),
         Operation(
             id="adjustStorePoints",
@@ -199,7 +214,40 @@ VENDOR = Vendor(
             render_response=render_adjust,
             scopes=("write",),
             ignored=_IGNORED,
-            rate_limits=(RateLimit(name="store_requests", requests=100, seconds=60, per="credential"),),
+            rate_limits=_STORE_LIMITS,
+            path_credentials=("app_key",),
+        ),
+        Operation(
+            id="fetchCustomerDetails",
+            asks=HistoryQuery,
+            parse_request=customers.parse_fetch,
+            render_response=customers.render_fetch,
+            scopes=("read",),
+            ignored={"with_referral_code": _NO_REFERRALS, "country_iso_code": _PHONE_AS_WRITTEN},
+            rate_limits=_LOYALTY_LIMITS,
+        ),
+        Operation(
+            id="createOrUpdateCustomer",
+            asks=Enrolment,
+            parse_request=customers.parse_save,
+            render_response=customers.render_save,
+            scopes=("write",),
+            ignored={
+                "country_iso_code": _PHONE_AS_WRITTEN,
+                "opt_in": "whoever is in the ledger takes part; not to take part is refused",
+                "opted_in_at": "whoever is in the ledger takes part since they were enrolled",
+            },
+            rate_limits=_LOYALTY_LIMITS,
+            body_credentials=_BODY_CREDENTIALS,
+        ),
+        Operation(
+            id="retrieveStoreCustomerDetails",
+            asks=HistoryQuery,
+            parse_request=customers.parse_retrieve,
+            render_response=customers.render_retrieve,
+            scopes=("read",),
+            ignored={"with_referral_code": _NO_REFERRALS},
+            rate_limits=_STORE_LIMITS,
             path_credentials=("app_key",),
         ),
     ),
@@ -281,5 +329,6 @@ VENDOR = Vendor(
             "App Developer API, adjust points page",
         ),
         Behaviour("customer_id is looked up in the namespace shopify (configurable).", Evidence.OUR_DEFAULT, "-"),
+        *BEHAVIOURS,
     ),
 )

@@ -1,0 +1,42 @@
+"""By what Yotpo's requests name a customer: the shop's id, the email, the phone number, the till's account."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from loyalty_gateway.adjustment import CustomerReference, customer_reference
+
+TILL = "pos_account"
+"""The namespace of accounts at the point of sale."""
+
+
+def named(names: Mapping[str, Any], id_namespace: str) -> CustomerReference | None:
+    """Whom the first of the names that is not blank means; as when adjusting, the id comes before the email."""
+    for field, namespace in (
+        ("customer_id", id_namespace),
+        ("customer_email", "email"),
+        ("phone_number", "phone"),
+        ("pos_account_id", TILL),
+    ):
+        name = told(names, field)
+        if name is not None:
+            return customer_reference(namespace, _with_plus(name) if field == "phone_number" else name)
+    return None
+
+
+def told(fields: Mapping[str, Any], field: str) -> str | None:
+    """The field as text; ``None`` where it is absent, null or blank."""
+    value = fields.get(field)
+    if value is None:
+        return None
+    name = text(value)
+    return name if name.strip() else None
+
+
+def text(identifier: str | float) -> str:
+    """An id as text; clients send numbers too."""
+    return identifier if isinstance(identifier, str) else str(int(identifier))
+
+
+def _with_plus(phone_number: str) -> str:
+    # A plus that was not percent-encoded arrives as a space.
+    return f"+{phone_number[1:]}" if phone_number.startswith(" ") else phone_number
