@@ -19,8 +19,8 @@ BEHAVIOURS = (
         "App Developer API, customer details page",
     ),
     Behaviour(
-        "Of several names the first counts: customer_id, customer_email, phone_number, pos_account_id; a blank "
-        "one is refused with 422.",
+        "Of several names the first counts: customer_id, customer_email, phone_number, pos_account_id; one "
+        "of white space counts for nothing.",
         Evidence.OUR_DEFAULT,
         "-",
     ),
@@ -122,7 +122,7 @@ BEHAVIOURS = (
         "Loyalty API, create/update customer records page",
     ),
     Behaviour(
-        "A detail that is null or blank is passed over.",
+        "A detail that is null or blank is passed over, except that empty tags take all away.",
         Evidence.INFERRED,
         "create customer page of a sibling API: null skips a field",
     ),

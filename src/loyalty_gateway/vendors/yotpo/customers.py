@@ -31,15 +31,14 @@ def render_fetch(history: History, request: ValidRequest) -> Answer:
 
 def parse_retrieve(request: ValidRequest) -> HistoryQuery:
     """The customer named in the body, in its wrapper or without."""
-    body = request.body
-    wrapped = body.get("customers", body)
-    return _query(request, wrapped, (body, wrapped))
+    body, names = request.body, _unwrapped(request.body)
+    return _query(request, names, (body, names))
 
 
 def render_retrieve(history: History, request: ValidRequest) -> Answer:
     """The customer in the wrapper, with what the body asks for besides."""
-    body = request.body
-    return Answer(200, {"customers": _with_extras(history, request, (body, body.get("customers", body)))})
+    asking = (request.body, _unwrapped(request.body))
+    return Answer(200, {"customers": _with_extras(history, request, asking)})
 
 
 def parse_save(request: ValidRequest) -> Enrolment:
@@ -61,7 +60,7 @@ def parse_save(request: ValidRequest) -> Enrolment:
         if name is not None
     ]
     changes: dict[str, object] = {
-        name: body.get(name) for name in ("first_name", "last_name") if body.get(name) is not None
+        name: told(body, name) for name in ("first_name", "last_name") if told(body, name) is not None
     }
     tags = body.get("tags")
     if tags is not None:
@@ -78,6 +77,13 @@ def parse_save(request: ValidRequest) -> Enrolment:
 def render_save(enrolled: Enrolled, request: ValidRequest) -> Answer:
     """The customer; clients take 200 for a new one too."""
     return Answer(200, _customer(enrolled.customer, request.options.customer_id_namespace))
+
+
+def _unwrapped(body: dict[str, Any]) -> dict[str, Any]:
+    if "customers" not in body:
+        return body
+    names: dict[str, Any] = body["customers"]
+    return names
 
 
 def _query(request: ValidRequest, names: Mapping[str, Any], asking: _Asking) -> HistoryQuery:
