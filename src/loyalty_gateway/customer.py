@@ -15,6 +15,7 @@ from loyalty_gateway.adjustment import (
     CustomerReference,
     Entry,
     Everyone,
+    Tier,
     Wallet,
     customer_reference,
 )
@@ -34,11 +35,12 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Customer(msgspec.Struct, frozen=True, kw_only=True):
-    """A customer as the ledger has it."""
+    """A customer as the ledger has it; ``tier`` is the merchant's for the points that were earned."""
 
     wallet: Wallet
     references: tuple[CustomerReference, ...]
     profile: Profile
+    tier: Tier | None = None
 
     def value(self, namespace: str) -> str | None:
         """The customer's name in a namespace, the first in order where there are several."""
@@ -158,7 +160,9 @@ class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True):
     The page lies between the entries ``after`` and ``before``, by their ids and both excluded, and between the
     times ``since`` and ``until``, both included. ``limit`` ``None`` gives all there is. ``offset`` passes over
     entries of one customer, counted from the end at which the page begins; it goes with no other bound, nor
-    with ``Only.DEDUCTED``.
+    with ``Only.DEDUCTED``. ``by_points`` sorts one customer's entries by the points that took effect instead, the
+    largest first with ``newest_first``, and those alike by their ids; it goes with ``offset`` only, and its cost
+    is that of the whole history.
     """
 
     customer: CustomerReference | Everyone
@@ -170,6 +174,7 @@ class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True):
     since: int | None = None
     until: int | None = None
     offset: int = 0
+    by_points: bool = False
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):

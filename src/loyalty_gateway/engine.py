@@ -37,6 +37,7 @@ def decide(  # noqa: PLR0913 - ids and clock are passed in
     points_after = wallet.available + points_delta
     earned = earned_after(wallet.lifetime_earned, points_delta, adjustment.lifetime)
     burned = wallet.lifetime_burned + burned_delta(points_delta, adjustment.lifetime)
+    tier = tier_for(earned, tiers)
     granted = wallet.granted + max(points_delta, 0)
     grants = wallet.grants + (points_delta > 0)
     if max(points_after, earned, burned, granted) > LARGEST_POINTS:
@@ -54,7 +55,7 @@ def decide(  # noqa: PLR0913 - ids and clock are passed in
             grants=grants,
             version=wallet.version + 1,
             excluded=False,
-            tier=tier_for(earned, tiers) if tiers else None,
+            tier=None if tier is None else tier.name,
             created_at=wallet.created_at,
             updated_at=occurred_at,
             last_entry_at=occurred_at,
@@ -124,11 +125,11 @@ def burned_delta(points_delta: int, lifetime: Lifetime) -> int:
             assert_never(never)
 
 
-def tier_for(lifetime_earned: int, tiers: Sequence[Tier]) -> str | None:
+def tier_for(lifetime_earned: int, tiers: Sequence[Tier]) -> Tier | None:
     """The highest tier whose threshold the lifetime points reach; ``None`` below the first."""
     reached = None
     for tier in tiers:
         if lifetime_earned < tier.points_required:
             break
-        reached = tier.name
+        reached = tier
     return reached

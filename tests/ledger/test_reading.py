@@ -9,12 +9,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opened import DEMO, JANE, JANES_EMAIL, NOBODY, OMAR, OTHER, Opened, instruction
 
-from loyalty_gateway.adjustment import OWN_NAMESPACE, CustomerReference, Entry, Everyone
+from loyalty_gateway.adjustment import OWN_NAMESPACE, CustomerReference, Entry, Everyone, Tier
 from loyalty_gateway.customer import (
     Customer,
     CustomerOrder,
@@ -79,7 +80,11 @@ def _queries(draw: st.DrawFn) -> HistoryQuery:
         "until": draw(bounds.map(lambda second: second and _second(second))),
         "only": draw(st.sampled_from(Only)),
     }
-    offset = {"offset": draw(st.integers(0, 45)), "only": draw(st.sampled_from([Only.ALL, Only.ADDED]))}
+    offset = {
+        "offset": draw(st.integers(0, 45)),
+        "only": draw(st.sampled_from([Only.ALL, Only.ADDED])),
+        "by_points": draw(st.booleans()),
+    }
     askable: list[CustomerReference | Everyone] = [JANE, OMAR, Everyone.EVERYONE]
     customer = draw(st.sampled_from(askable))
     chosen = offset if customer is not Everyone.EVERYONE and draw(st.booleans()) else bounded
@@ -129,6 +134,8 @@ def test_a_page_of_a_history_is_what_a_look_at_every_entry_gives(
         and (query.only is not Only.ADDED or entry.points_delta > 0)
         and (query.only is not Only.DEDUCTED or entry.points_delta < 0)
     ]
+    if query.by_points:
+        expected = sorted(expected, key=lambda entry: (entry.points_delta, entry.id))
     expected = (expected[::-1] if query.newest_first else expected)[query.offset :]
 
     history = opened.run(opened.ledger.history(DEMO, query))
@@ -228,6 +235,24 @@ def test_a_number_that_no_customer_of_the_merchant_has_is_nobody(opened: Opened,
     asked = CustomerQuery(references=(CustomerReference(OWN_NAMESPACE, number),))
 
     assert _code(opened, opened.ledger.customer(DEMO, asked)) is Code.UNKNOWN_CUSTOMER
+
+
+def test_a_customer_comes_with_the_merchants_tier_for_the_points_that_were_earned(opened: Opened) -> None:
+    bronze, gold = Tier(name="Bronze", points_required=0), Tier(name="Gold", points_required=10)
+    merchant = msgspec.structs.replace(DEMO, tiers=(bronze, gold))
+    opened.adjust(instruction(JANE, 10))
+    ledger, asked = opened.ledger, CustomerQuery(references=(JANE,))
+
+    customers = [
+        opened.run(ledger.customer(merchant, asked)),
+        opened.run(ledger.enrol(merchant, Enrolment(references=(JANE,)))).customer,
+        opened.run(ledger.update(merchant, CustomerUpdate(customer=JANE, changes={}))),
+        *opened.run(ledger.history(merchant, HistoryQuery(customer=JANE, limit=1))).customers.values(),
+        *opened.run(ledger.customers(merchant, CustomersQuery(limit=2))).customers,
+    ]
+
+    assert [customer.tier for customer in customers] == [gold, gold, gold, gold, bronze, gold]
+    assert _customer(opened, JANE).tier is None
 
 
 def test_an_adjustment_may_name_the_customer_by_number(opened: Opened) -> None:

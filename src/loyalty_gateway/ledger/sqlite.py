@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
-from loyalty_gateway.adjustment import Instruction, Merchant, Receipt
+from loyalty_gateway.adjustment import Instruction, Merchant, Receipt, Tier
 from loyalty_gateway.customer import (
     Customer,
     CustomerQuery,
@@ -93,26 +93,30 @@ class SqliteLedger:
     async def enrol(self, merchant: Merchant, enrolment: Enrolment) -> Enrolled:
         """See ``Ledger.enrol``."""
         return await self._write(
-            lambda db, now: sqlite_customers.enrol(db, self._merchant_id(merchant), enrolment, now)
+            lambda db, now: sqlite_customers.enrol(db, self._merchant_id(merchant), enrolment, now, merchant.tiers)
         )
 
     async def update(self, merchant: Merchant, update: CustomerUpdate) -> Customer:
         """See ``Ledger.update``."""
         return await self._write(
-            lambda db, now: sqlite_customers.update(db, self._merchant_id(merchant), update, now)
+            lambda db, now: sqlite_customers.update(db, self._merchant_id(merchant), update, now, merchant.tiers)
         )
 
     async def customer(self, merchant: Merchant, query: CustomerQuery) -> Customer:
         """See ``Ledger.customer``."""
-        return await self._read(lambda reader: reader.customer(reader.merchant_id(merchant), query))
+        return await self._read(
+            lambda reader: reader.customer(reader.merchant_id(merchant), query), merchant.tiers
+        )
 
     async def customers(self, merchant: Merchant, query: CustomersQuery) -> Customers:
         """See ``Ledger.customers``."""
-        return await self._read(lambda reader: reader.list_customers(reader.merchant_id(merchant), query))
+        return await self._read(
+            lambda reader: reader.list_customers(reader.merchant_id(merchant), query), merchant.tiers
+        )
 
     async def history(self, merchant: Merchant, query: HistoryQuery) -> History:
         """See ``Ledger.history``."""
-        return await self._read(lambda reader: reader.history(reader.merchant_id(merchant), query))
+        return await self._read(lambda reader: reader.history(reader.merchant_id(merchant), query), merchant.tiers)
 
     async def adjust(self, instruction: Instruction) -> Receipt:
         """See ``Ledger.adjust``."""
@@ -128,17 +132,17 @@ class SqliteLedger:
             return False
         return True
 
-    async def _read(self, work: Callable[[Reader], R]) -> R:
+    async def _read(self, work: Callable[[Reader], R], tiers: Sequence[Tier] = ()) -> R:
         if self._db is None or self._closed:
             raise Problem(Code.UNAVAILABLE)
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._in_snapshot, work)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._in_snapshot, work, tiers)
 
-    def _in_snapshot(self, work: Callable[[Reader], R]) -> R:
+    def _in_snapshot(self, work: Callable[[Reader], R], tiers: Sequence[Tier]) -> R:
         try:
             db = self._reader_connection()
             db.execute("BEGIN")
             try:
-                return work(Reader(db))
+                return work(Reader(db, tiers))
             finally:
                 db.execute("COMMIT")
         except sqlite3.DatabaseError as error:

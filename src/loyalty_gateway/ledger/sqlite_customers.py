@@ -1,19 +1,21 @@
 """Enrolling customers and changing what is known of them, each within the caller's transaction."""
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from loyalty_gateway.adjustment import OWN_NAMESPACE, CustomerReference
+from loyalty_gateway.adjustment import OWN_NAMESPACE, CustomerReference, Tier
 from loyalty_gateway.customer import Customer, CustomerQuery, CustomerUpdate, Enrolled, Enrolment, Existing
 from loyalty_gateway.ledger.sqlite_reader import Reader
 from loyalty_gateway.problem import Code, Problem
 
 
-def enrol(db: sqlite3.Connection, merchant_id: int, enrolment: Enrolment, now: int) -> Enrolled:
+def enrol(
+    db: sqlite3.Connection, merchant_id: int, enrolment: Enrolment, now: int, tiers: Sequence[Tier]
+) -> Enrolled:
     """See ``Ledger.enrol``."""
-    reader = Reader(db)
+    reader = Reader(db, tiers)
     found = {reference: reader.wallet(merchant_id, reference) for reference in enrolment.references}
     known = {wallet.id for wallet in found.values() if wallet is not None}
     if len(known) > 1 or (known and enrolment.existing is Existing.REFUSE):
@@ -41,9 +43,11 @@ def enrol(db: sqlite3.Connection, merchant_id: int, enrolment: Enrolment, now: i
     return Enrolled(customer=_customer(reader, merchant_id, wallet_id), is_new=is_new)
 
 
-def update(db: sqlite3.Connection, merchant_id: int, update: CustomerUpdate, now: int) -> Customer:
+def update(
+    db: sqlite3.Connection, merchant_id: int, update: CustomerUpdate, now: int, tiers: Sequence[Tier]
+) -> Customer:
     """See ``Ledger.update``."""
-    reader = Reader(db)
+    reader = Reader(db, tiers)
     customer = reader.customer(merchant_id, CustomerQuery(references=(update.customer,)))
     if update.excluded is not None:
         db.execute("UPDATE wallets SET excluded = ? WHERE id = ?", (update.excluded, customer.wallet.id))

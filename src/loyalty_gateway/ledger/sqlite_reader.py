@@ -6,12 +6,12 @@ place in a history is found by bisection, at the same cost wherever it lies, and
 
 import re
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from loyalty_gateway.adjustment import OWN_NAMESPACE, CustomerReference, Everyone, Merchant, Wallet
+from loyalty_gateway.adjustment import OWN_NAMESPACE, CustomerReference, Everyone, Merchant, Tier, Wallet
 from loyalty_gateway.customer import (
     Customer,
     CustomerOrder,
@@ -23,6 +23,7 @@ from loyalty_gateway.customer import (
     Only,
     Profile,
 )
+from loyalty_gateway.engine import tier_for
 from loyalty_gateway.ledger.sqlite_rows import ENTRY_COLUMNS, WALLET_COLUMNS, entry_of, wallet_of
 from loyalty_gateway.problem import Code, Problem
 
@@ -39,10 +40,14 @@ _decode_tags = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
 class Reader:
-    """Reads on one connection; whoever calls sees to a transaction around what belongs together."""
+    """Reads on one connection; whoever calls sees to a transaction around what belongs together.
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    ``tiers`` are the merchant's, for customers that are read.
+    """
+
+    def __init__(self, db: sqlite3.Connection, tiers: Sequence[Tier] = ()) -> None:
         self._db = db
+        self._tiers = tiers
 
     def probe(self) -> None:
         """Reads something, to see whether that is possible."""
@@ -101,6 +106,7 @@ class Reader:
                 wallet=wallet,
                 references=tuple(sorted(references[wallet.id], key=str)),
                 profile=profiles.get(wallet.id, _NO_PROFILE),
+                tier=tier_for(wallet.lifetime_earned, self._tiers),
             )
             for wallet in known.values()
         }
@@ -165,10 +171,17 @@ class Reader:
         ).fetchall()
 
     def _entries_of(self, wallet: Wallet, query: HistoryQuery) -> list[tuple[Any, ...]]:
+        direction = "DESC" if query.newest_first else "ASC"
+        if query.by_points:
+            return self._db.execute(
+                f"SELECT {ENTRY_COLUMNS} FROM entries e WHERE wallet_id = ? AND {_SHOWN[query.only]} "
+                f"ORDER BY points_delta {direction}, version {direction} LIMIT ? OFFSET ?",
+                (wallet.id, _limit(query), query.offset),
+            ).fetchall()
         first, last = self._bounds(wallet, query)
         return self._db.execute(
             f"SELECT {ENTRY_COLUMNS} FROM entries e WHERE wallet_id = ? AND version BETWEEN ? AND ? "
-            f"AND {_SHOWN[query.only]} ORDER BY version {'DESC' if query.newest_first else 'ASC'} LIMIT ?",
+            f"AND {_SHOWN[query.only]} ORDER BY version {direction} LIMIT ?",
             (wallet.id, first, last, _limit(query)),
         ).fetchall()
 

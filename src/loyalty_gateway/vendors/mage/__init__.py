@@ -2,19 +2,18 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, assert_never
+from typing import assert_never
 
 import msgspec
 
 from loyalty_gateway.adjustment import (
     Adjustment,
-    CustomerReference,
     Lifetime,
     Overdraft,
     Receipt,
-    customer_reference,
     whole_points,
 )
+from loyalty_gateway.customer import CustomerQuery, CustomersQuery, CustomerUpdate, Enrolment, HistoryQuery
 from loyalty_gateway.problem import Code, Problem, explain_all
 from loyalty_gateway.vendor import (
     Answer,
@@ -27,6 +26,10 @@ from loyalty_gateway.vendor import (
     ValidRequest,
     Vendor,
 )
+from loyalty_gateway.vendors.mage import customers, history
+from loyalty_gateway.vendors.mage.resource import addressed_as, attributes, customer_of
+
+_RATE_LIMITS = (RateLimit(name="requests", requests=6, seconds=1, per="credential", sliding=True),)
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,10 +38,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 def parse_adjust(request: ValidRequest) -> Adjustment:
     """A flat body or a JSON:API one; the balance floors at zero (documented)."""
-    body = _attributes(request.body)
+    body = attributes(request.body)
     points_delta = whole_points(body["adjustment"])
     return Adjustment(
-        customers=(_customer(request.path_values["identifier"]),),
+        customers=(customer_of(request.path_values["identifier"]),),
         points_delta=points_delta,
         lifetime=Lifetime.NET_EARNED if body.get("update_lifetime_points", True) else Lifetime.BURN_ONLY,
         overdraft=Overdraft.FLOOR,
@@ -48,26 +51,18 @@ def parse_adjust(request: ValidRequest) -> Adjustment:
     )
 
 
-def _attributes(body: dict[str, Any]) -> dict[str, Any]:
-    attributes: dict[str, Any] = body["data"]["attributes"] if "data" in body else body
-    return attributes
-
-
-def _customer(identifier: str) -> CustomerReference:
-    return customer_reference("email" if "@" in identifier else "shopify", identifier)
-
-
 def render_adjust(receipt: Receipt, _request: ValidRequest) -> Answer:
     """The balance before and after; ``adjustment`` is what was asked, also of a floored deduction."""
     (entry,), (customer,) = receipt.entries, receipt.customers
+    identifier = addressed_as(customer)
     return Answer(
         200,
         {
             "data": {
                 "type": "points_adjustment",
-                "id": customer.value,
+                "id": identifier,
                 "attributes": {
-                    "shopify_customer_id": customer.value,
+                    "shopify_customer_id": identifier,
                     "adjustment": entry.points_asked,
                     "points_before": entry.points_before,
                     "points_after": entry.points_after,
@@ -102,6 +97,8 @@ def _told(problem: Problem, request: Request) -> tuple[int, str]:
         case Code.RATE_LIMITED:
             return 429, "Rate limit exceeded. Please retry after a short delay."
         case Code.INSUFFICIENT_SCOPE:
+            if problem.scope == "read":
+                return 403, "This API key cannot perform read operations"
             return 403, "This API key is read-only and cannot perform write operations"
         case Code.BODY_TOO_LARGE:
             return 413, "The request body is too large"
@@ -150,10 +147,50 @@ VENDOR = Vendor(
             parse_request=parse_adjust,
             render_response=render_adjust,
             scopes=("write",),
-            rate_limits=(RateLimit(name="requests", requests=6, seconds=1, per="credential", sliding=True),),
+            rate_limits=_RATE_LIMITS,
             ignored={
                 "send_email": "the gateway sends no mail; the wish is kept with the entry (notify)",
             },
+        ),
+        Operation(
+            id="getCustomer",
+            asks=CustomerQuery,
+            parse_request=customers.parse_get,
+            render_response=customers.render_get,
+            scopes=("read",),
+            rate_limits=_RATE_LIMITS,
+        ),
+        Operation(
+            id="listCustomers",
+            asks=CustomersQuery,
+            parse_request=customers.parse_list,
+            render_response=customers.render_list,
+            scopes=("read",),
+            rate_limits=_RATE_LIMITS,
+        ),
+        Operation(
+            id="enrollCustomer",
+            asks=Enrolment,
+            parse_request=customers.parse_enroll,
+            render_response=customers.render_enroll,
+            scopes=("write",),
+            rate_limits=_RATE_LIMITS,
+        ),
+        Operation(
+            id="updateCustomer",
+            asks=CustomerUpdate,
+            parse_request=customers.parse_update,
+            render_response=customers.render_update,
+            scopes=("write",),
+            rate_limits=_RATE_LIMITS,
+        ),
+        Operation(
+            id="listEarningHistory",
+            asks=HistoryQuery,
+            parse_request=history.parse_list,
+            render_response=history.render_list,
+            scopes=("read",),
+            rate_limits=_RATE_LIMITS,
         ),
     ),
     render_problem=render_problem,
@@ -214,5 +251,7 @@ VENDOR = Vendor(
         Behaviour("A body with data and flat fields beside it is refused with 400.", Evidence.OUR_DEFAULT, "-"),
         Behaviour("An identifier of white space is refused with 400.", Evidence.OUR_DEFAULT, "-"),
         Behaviour("A customer without a Shopify id is named as addressed.", Evidence.OUR_DEFAULT, "-"),
+        *customers.BEHAVIOURS,
+        *history.BEHAVIOURS,
     ),
 )

@@ -1,0 +1,209 @@
+"""Mage's customers: one by Shopify id or email, pages of them, enrolling and updating."""
+
+from typing import Any
+
+from loyalty_gateway.adjustment import CustomerReference, Tier
+from loyalty_gateway.customer import (
+    Customer,
+    CustomerOrder,
+    CustomerQuery,
+    Customers,
+    CustomersQuery,
+    CustomerUpdate,
+    Enrolled,
+    Enrolment,
+)
+from loyalty_gateway.moment import iso_milliseconds
+from loyalty_gateway.vendor import Answer, Behaviour, Evidence, ValidRequest
+from loyalty_gateway.vendors.mage.resource import attributes, customer_of, identifier_of, page, page_meta
+
+_ORDERS = {
+    "created_at": CustomerOrder.NUMBER,
+    "points": CustomerOrder.AVAILABLE,
+    "lifetime_points": CustomerOrder.EARNED,
+    "redeemed_points": CustomerOrder.BURNED,
+}
+_IS_EXCLUDED = {"member": False, "excluded": True}
+# Programs write truth in many ways into a query; these are the ones that the spec's boolean takes.
+_TRUE = {"true", "t", "yes", "y", "on", "1"}
+
+
+def parse_get(request: ValidRequest) -> CustomerQuery:
+    """The customer of the path."""
+    return CustomerQuery(references=(customer_of(request.path_values["identifier"]),))
+
+
+def render_get(customer: Customer, request: ValidRequest) -> Answer:
+    """The customer; ``exclude_vip=true`` makes the tier null (documented)."""
+    excludes_tier = request.query.get("exclude_vip", "false").lower() in _TRUE
+    return Answer(200, {"data": _resource(customer, with_tier=not excludes_tier)})
+
+
+def parse_list(request: ValidRequest) -> CustomersQuery:
+    """A page of the customers, the newest first where nothing else is asked (documented)."""
+    number, size = page(request.query)
+    sort = request.query.get("sort", "-created_at")
+    status = request.query.get("filter[loyalty_status]")
+    return CustomersQuery(
+        limit=size,
+        offset=(number - 1) * size,
+        order=_ORDERS[sort.removeprefix("-")],
+        descending=sort.startswith("-"),
+        containing=request.query.get("filter[email]"),
+        searched=("email",),
+        excluded=None if status is None else _IS_EXCLUDED[status],
+        counts=True,
+    )
+
+
+def render_list(found: Customers, request: ValidRequest) -> Answer:
+    """The page, and how many there are in all."""
+    return Answer(
+        200,
+        {
+            "data": [_resource(customer) for customer in found.customers],
+            "meta": page_meta(request.query, found.total or 0),
+        },
+    )
+
+
+def parse_enroll(request: ValidRequest) -> Enrolment:
+    """The Shopify id, as text or as a number; a customer who is enrolled already stays as they are."""
+    identifier = attributes(request.body)["shopify_customer_id"]
+    digits = identifier if isinstance(identifier, str) else str(int(identifier))
+    return Enrolment(references=(CustomerReference("shopify", digits),))
+
+
+def render_enroll(enrolled: Enrolled, _request: ValidRequest) -> Answer:
+    """201 for a new customer, 200 for one who was enrolled already (documented)."""
+    return Answer(201 if enrolled.is_new else 200, {"data": _resource(enrolled.customer)})
+
+
+def parse_update(request: ValidRequest) -> CustomerUpdate:
+    """The fields that the body names; a date of null is taken away (documented)."""
+    given = attributes(request.body)
+    return CustomerUpdate(
+        customer=customer_of(request.path_values["identifier"]),
+        changes={name: _day(given[name]) for name in ("date_of_birth", "anniversary_date") if name in given},
+        excluded=given.get("is_excluded"),
+    )
+
+
+def render_update(customer: Customer, _request: ValidRequest) -> Answer:
+    """The customer after the change."""
+    return Answer(200, {"data": _resource(customer)})
+
+
+def _day(date: str | None) -> str | None:
+    # A birthday is the day that was written, wherever on earth it began.
+    return None if date is None else date[:10]
+
+
+def _resource(customer: Customer, *, with_tier: bool = True) -> dict[str, Any]:
+    wallet, profile = customer.wallet, customer.profile
+    identifier = identifier_of(customer)
+    born = profile.date_of_birth
+    return {
+        "type": "customer",
+        "id": identifier,
+        "attributes": {
+            "shopify_customer_id": identifier,
+            "email": customer.value("email"),
+            "first_name": profile.first_name,
+            "last_name": profile.last_name,
+            "current_points": wallet.available,
+            "lifetime_points": wallet.lifetime_earned,
+            "redeemed_points": wallet.lifetime_burned,
+            "loyalty_status": "excluded" if wallet.excluded else "member",
+            "date_of_birth": None if born is None else f"{born}T00:00:00.000Z",
+            "referral_url": None,
+            "referral_code": None,
+            "vip_tier": _tier(customer.tier) if with_tier and customer.tier is not None else None,
+            "points_expire_at": None,
+            "created_at": iso_milliseconds(wallet.created_at),
+            "updated_at": iso_milliseconds(wallet.updated_at),
+        },
+    }
+
+
+def _tier(tier: Tier) -> dict[str, Any]:
+    return {
+        "id": tier.name,
+        "name": tier.name,
+        "points_required": tier.points_required,
+        "points_multiplier": 1,
+        "badge_image_url": None,
+        "badge_color": None,
+    }
+
+
+BEHAVIOURS = (
+    Behaviour(
+        "Customers are read, listed, enrolled and updated; each comes as the same resource.",
+        Evidence.DOCUMENTED,
+        "customer object page",
+    ),
+    Behaviour("exclude_vip=true makes vip_tier null.", Evidence.DOCUMENTED, "retrieve a customer page"),
+    Behaviour("exclude_vip takes truth in other spellings too: True, yes, on, 1.", Evidence.OUR_DEFAULT, "-"),
+    Behaviour(
+        "filter[email] finds customers by a part of the address, in either case.",
+        Evidence.DOCUMENTED,
+        "list customers page",
+    ),
+    Behaviour(
+        "Lists have 20 to a page, at most 100, and come newest first.", Evidence.DOCUMENTED, "pagination page"
+    ),
+    Behaviour(
+        "Enrolling answers 201 for a new customer and 200 for one enrolled already, whom it leaves as they are.",
+        Evidence.DOCUMENTED,
+        "enroll a customer page",
+    ),
+    Behaviour(
+        "An update changes the fields it names; null takes a date away.",
+        Evidence.DOCUMENTED,
+        "update a customer page",
+    ),
+    Behaviour(
+        "A date of birth is told as midnight in UTC of its day.",
+        Evidence.DOCUMENTED,
+        "example of the list customers page",
+    ),
+    Behaviour(
+        "Customers whose sorted points are equal come in the order, or the reverse, of their enrolment.",
+        Evidence.OUR_DEFAULT,
+        "-",
+    ),
+    Behaviour(
+        "A list without any entry has 0 pages, and a page past the last is empty.", Evidence.OUR_DEFAULT, "-"
+    ),
+    Behaviour(
+        "A page, size, sort or filter that is not documented is refused with 400; unknown parameters are ignored.",
+        Evidence.OUR_DEFAULT,
+        "-",
+    ),
+    Behaviour(
+        "Enrolling takes any Shopify id and knows no more than that: Shopify is not asked, no points are given.",
+        Evidence.OUR_DEFAULT,
+        "-",
+    ),
+    Behaviour(
+        "Of a date sent with a time the day is kept, as it was written.",
+        Evidence.OUR_DEFAULT,
+        "-",
+    ),
+    Behaviour(
+        "vip_tier is the merchant's tier for the lifetime points; its id is its name, its multiplier 1, its "
+        "badges are null.",
+        Evidence.OUR_DEFAULT,
+        "-",
+    ),
+    Behaviour(
+        "There are no referrals and no points that expire: their fields are null.", Evidence.OUR_DEFAULT, "-"
+    ),
+    Behaviour(
+        "In lists and look-ups a customer without a Shopify id has the email address for an id, or the ledger's "
+        "own name, wallet_ and a number; every operation takes either.",
+        Evidence.OUR_DEFAULT,
+        "-",
+    ),
+)
