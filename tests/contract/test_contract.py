@@ -718,8 +718,15 @@ def _attempts(
         yield _Attempt(method, f"{anonymous}?token={secret}&key={secret}", bare, sent.raw)
         yield _Attempt(secret.upper(), url, right_headers, sent.raw)
         yield _Attempt("DELETE", f"{anonymous}?token={secret}", right_headers, b"")
-        for path in (f"/{subject.vendor.name}/{secret}", f"{anonymous}/{secret}", f"/-/{secret}", f"/{secret}"):
+        for path in (f"/{subject.vendor.name}/{secret}", f"/-/{secret}", f"/{secret}"):
             yield _Attempt(method, f"{path}?token={secret}", right_headers, sent.raw)
+        # Below a list, the next segment names one of what is listed.
+        named_below = any(
+            one.path.startswith(f"{subject.contract.path}/{{")
+            for one in subject.whole_contract.operations.values()
+        )
+        below = f"{anonymous.partition('?')[0]}/{secret}?token={secret}"
+        yield _Attempt(method, below, right_headers, sent.raw, may_be_told=named_below)
         for content in (secret, f'"{secret}"', f'["{secret}"]', f'{{"{secret}"', f"\xff{secret}"):
             yield _Attempt(method, url, right_headers, content.encode("latin-1"))
         body = sent.body if isinstance(sent.body, dict) else {}
