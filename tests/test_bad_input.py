@@ -21,7 +21,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from conftest import Gateway, Served, StartGateway, demo_config, serving
-from loyalty_gateway.adjustment import Adjustment, CustomerReference, Instruction, Merchant, Receipt
+from loyalty_gateway.adjustment import Adjustment, CustomerReference, Instruction, Receipt
 from loyalty_gateway.app import create_app
 from loyalty_gateway.config import parse_config
 from loyalty_gateway.journal import Journal
@@ -1075,9 +1075,6 @@ class _FaultyLedger:
 
     async def close(self) -> None:
         pass
-
-    async def enrol(self, merchant: Merchant, references: tuple[CustomerReference, ...]) -> int:
-        raise NotImplementedError if not references else AssertionError(merchant)
 
     async def adjust(self, instruction: Instruction) -> Receipt:
         if self._fault is not None:

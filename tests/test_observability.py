@@ -202,9 +202,9 @@ def defective(
             "nothing": Answer(200),
         }.items():
             mage = vendors["mage"]
-            (operation,) = mage.operations
-            wrong = msgspec.structs.replace(operation, render_response=lambda *_, answer=answer: answer)
-            served = {"mage": msgspec.structs.replace(mage, operations=(wrong,))}
+            adjusting, *others = mage.operations
+            wrong = msgspec.structs.replace(adjusting, render_response=lambda *_, answer=answer: answer)
+            served = {"mage": msgspec.structs.replace(mage, operations=(wrong, *others))}
             path = tmp_path / f"{what}.db"
             raw = demo_config(ledger=f"sqlite:///{path}")
             raw["vendors"] = {"mage": raw["vendors"]["mage"]}
