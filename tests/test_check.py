@@ -32,7 +32,7 @@ def test_each_vendor_is_reported_with_its_defects_answered(vendors: dict[str, Ve
 
     assert [(report.vendor.name, len(report.defects)) for report in reports] == [
         ("bitbybit", 1),
-        ("loyaltylion", 4),
+        ("loyaltylion", 6),
     ]
     assert not [defect for report in reports for defect in report.defects if defect.answered_by is None]
 
@@ -42,7 +42,7 @@ def test_further_overlays_are_reported_too(vendors: dict[str, Vendor]) -> None:
 
     (report,) = check_vendors(lion, {"loyaltylion": ("drop-unknown-keys",)})
 
-    assert report.contract.document.actions[-1].where == "loyaltylion.drop-unknown-keys.overlay.yaml actions[1]"
+    assert report.contract.document.actions[-1].where == "loyaltylion.drop-unknown-keys.overlay.yaml actions[3]"
 
 
 def test_a_defect_that_nothing_answers_says_so(vendors: dict[str, Vendor], specs: Path) -> None:

@@ -237,6 +237,8 @@ _DEFECTS = {
         "an empty body is described as a JSON string",
         "fields are required, the body is not",
         "an empty body is described as a JSON string",
+        "fields are required, the body is not",
+        "fields are required, the body is not",
     ],
     "mage": [],
     "salla": [

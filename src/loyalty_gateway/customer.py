@@ -116,13 +116,15 @@ class CustomersQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     ``containing`` is text within a value of one of the namespaces ``searched``, or within a name where
     ``searches_names``; letters mean the same in either case. ``after`` is the number of the customer behind
-    which the page begins, in the order asked for (for ``CustomerOrder.NUMBER`` only); ``offset`` counts
-    customers passed over. Times are bounds that belong to the range.
+    which the page begins, in the order asked for: ``CustomerOrder.NUMBER``, or ``UPDATED`` where ``after_updated``
+    tells when that customer was last changed. ``offset`` counts customers passed over. Times are bounds that
+    belong to the range.
     """
 
     limit: int
     offset: int = 0
     after: int | None = None
+    after_updated: int | None = None
     order: CustomerOrder = CustomerOrder.NUMBER
     descending: bool = True
     containing: str | None = None

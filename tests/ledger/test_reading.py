@@ -407,6 +407,22 @@ def test_customers_are_bounded_by_times_that_belong_to_the_range(people: Opened,
     assert _numbers(page) == [5, 4]
 
 
+@pytest.mark.parametrize("descending", [True, False])
+def test_a_page_may_begin_behind_a_customer_in_the_order_of_changes(people: Opened, *, descending: bool) -> None:
+    people.execute("UPDATE wallets SET updated_at = ? WHERE id IN (2, 3, 5)", (_second(1),))
+    asked: dict[str, Any] = {"order": CustomerOrder.UPDATED, "descending": descending}
+    numbers = _numbers(_customers(people, **asked))
+
+    walked: list[int] = []
+    place: dict[str, int] = {}
+    while (page := _customers(people, limit=2, **asked, **place)).customers:
+        walked += _numbers(page)
+        last = page.customers[-1].wallet
+        place = {"after": last.id, "after_updated": last.updated_at}
+
+    assert walked == numbers == ([6, 4, 5, 3, 2, 1] if descending else [1, 2, 3, 5, 4, 6])
+
+
 def test_a_page_tells_whether_there_is_more_and_how_many_match_in_all(people: Opened) -> None:
     first, last = _customers(people, limit=4, counts=True), _customers(people, limit=4, offset=4, counts=True)
 

@@ -120,8 +120,12 @@ class Reader:
         tie_break = "" if query.order is CustomerOrder.NUMBER else f", w.id {direction}"
         place = ""
         if query.after is not None:
-            place = f"AND w.id {'<' if query.descending else '>'} :after"
+            behind = "<" if query.descending else ">"
+            place = f"AND w.id {behind} :after"
             parameters["after"] = query.after
+            if query.after_updated is not None:
+                place = f"AND (w.updated_at, w.id) {behind} (:after_updated, :after)"
+                parameters["after_updated"] = query.after_updated
         rows = self._db.execute(
             f"SELECT {WALLET_COLUMNS} FROM wallets w LEFT JOIN profiles p ON p.wallet_id = w.id "
             f"WHERE {matching} {place} ORDER BY {column} {direction}{tie_break} LIMIT :limit OFFSET :offset",

@@ -10,9 +10,9 @@ from loyalty_gateway.adjustment import (
     CustomerReference,
     Lifetime,
     Receipt,
-    customer_reference,
     whole_points,
 )
+from loyalty_gateway.customer import CustomersQuery, CustomerUpdate, HistoryQuery
 from loyalty_gateway.problem import Code, Problem, Violation
 from loyalty_gateway.vendor import (
     Answer,
@@ -25,6 +25,7 @@ from loyalty_gateway.vendor import (
     ValidRequest,
     Vendor,
 )
+from loyalty_gateway.vendors.loyaltylion import customers, pages, transactions
 
 _LONGEST_NAME = 100
 
@@ -57,7 +58,7 @@ def parse_remove(request: ValidRequest) -> Adjustment:
 
 def _customer(request: ValidRequest) -> CustomerReference:
     """LoyaltyLion's ``merchant_id`` is the customer's id at the merchant."""
-    return customer_reference(request.options.customer_namespace, request.path_values["merchant_id"])
+    return customers.addressed(request)
 
 
 def render_add(_receipt: Receipt, _request: ValidRequest) -> Answer:
@@ -143,6 +144,11 @@ def _detail(violation: Violation) -> str:
     match violation.keyword:
         case "required":
             return f"Invalid input: expected {_expected(violation.expected or 'object')}, received undefined"
+        case "type" if violation.expected is None and violation.field in pages.NUMBERS:
+            # What is in a query cannot even be read as a number.
+            return "Invalid input: expected number, received NaN"
+        case "type" if violation.expected is None:
+            return "Invalid input"
         case "type" if violation.expected == "integer" and isinstance(violation.received, float):
             return "Invalid input: expected int, received number"
         case "type":
@@ -151,10 +157,18 @@ def _detail(violation: Violation) -> str:
             return f"Too small: expected number to be >={violation.expected}"
         case "maximum":
             return f"Too big: expected number to be <={violation.expected}"
+        case "enum":
+            return f"Invalid option: expected one of {'|'.join(map(_quoted, violation.expected))}"
+        case "format" if violation.expected == "date":
+            return "Invalid ISO date"
         case "additionalProperties":
             return f'Unrecognized key: "{_shortened(str(violation.path[-1]))}"'
         case _:
             return "Invalid input"
+
+
+def _quoted(option: str) -> str:
+    return f'"{option}"'
 
 
 def _expected(schema_type: Any) -> str:
@@ -203,6 +217,46 @@ VENDOR = Vendor(
             render_response=render_remove,
             rate_limits=(_PER_KEY,),
         ),
+        Operation(
+            id="customers.listCustomers",
+            asks=CustomersQuery,
+            parse_request=customers.parse_list,
+            render_response=customers.render_list,
+            opaque=("cursor",),
+            rate_limits=(_PER_KEY,),
+        ),
+        Operation(
+            id="customers.updateCustomer",
+            asks=CustomerUpdate,
+            parse_request=customers.parse_update,
+            render_response=customers.render_update,
+            rate_limits=(_PER_KEY,),
+        ),
+        Operation(
+            id="customers.updateCustomerWithPut",
+            asks=CustomerUpdate,
+            parse_request=customers.parse_update,
+            render_response=customers.render_update,
+            rate_limits=(_PER_KEY,),
+        ),
+        Operation(
+            id="customers.listTransactionsForCustomer",
+            asks=HistoryQuery,
+            parse_request=transactions.parse_of_customer,
+            render_response=transactions.render_of_customer,
+            opaque=("cursor",),
+            rate_limits=(_PER_KEY,),
+            ignored={"type": transactions.TYPE_IGNORED},
+        ),
+        Operation(
+            id="transactions.listTransactions",
+            asks=HistoryQuery,
+            parse_request=transactions.parse_of_all,
+            render_response=transactions.render_of_all,
+            opaque=("cursor",),
+            rate_limits=(_PER_KEY,),
+            ignored={"type": transactions.TYPE_IGNORED},
+        ),
     ),
     render_problem=render_problem,
     render_budgets=render_budgets,
@@ -220,7 +274,7 @@ VENDOR = Vendor(
             "a production client parses only what is not empty",
         ),
         Behaviour(
-            "A program key needs write_customers; site token and secret may do everything.",
+            "A program key needs read_customers or write_customers; site token and secret may do everything.",
             Evidence.DOCUMENTED,
             "OpenAPI document, security",
         ),
@@ -252,5 +306,8 @@ VENDOR = Vendor(
         Behaviour("A blocked customer is refused with 422.", Evidence.OUR_DEFAULT, "-"),
         Behaviour("Wrong method is 404; wrong media type 400.", Evidence.OUR_DEFAULT, "-"),
         Behaviour("merchant_id is looked up in the namespace shopify (configurable).", Evidence.OUR_DEFAULT, "-"),
+        *pages.BEHAVIOURS,
+        *customers.BEHAVIOURS,
+        *transactions.BEHAVIOURS,
     ),
 )
