@@ -584,7 +584,7 @@ def test_a_history_refuses_a_value_that_is_not_documented(gateway: Gateway, name
 
 
 def _fill(gateway: Gateway, count: int) -> None:
-    """Writes entries through a ledger of its own on the gateway's file, many to a commit."""
+    """Writes thousands of entries through a ledger of its own on the gateway's file, many to a commit."""
     instruction = Instruction(
         merchant=Merchant(name="demo"),
         vendor="mage",
@@ -596,7 +596,8 @@ def _fill(gateway: Gateway, count: int) -> None:
     async def fill() -> None:
         ledger = SqliteLedger(str(gateway.ledger))
         await ledger.open()
-        await asyncio.gather(*(ledger.adjust(instruction) for _ in range(count)))
+        for _ in range(0, count, 1_000):
+            await asyncio.gather(*(ledger.adjust(instruction) for _ in range(1_000)))
         await ledger.close()
 
     asyncio.run(fill())
