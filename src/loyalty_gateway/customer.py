@@ -117,8 +117,8 @@ class CustomersQuery(msgspec.Struct, frozen=True, kw_only=True):
     ``containing`` is text within a value of one of the namespaces ``searched``, or within a name where
     ``searches_names``; letters mean the same in either case. ``after`` is the number of the customer behind
     which the page begins, in the order asked for: ``CustomerOrder.NUMBER``, or ``UPDATED`` where ``after_updated``
-    tells when that customer was last changed. ``offset`` counts customers passed over. Times are bounds that
-    belong to the range.
+    tells when that customer was last changed. ``offset`` counts customers passed over. A customer matches who has
+    all of the ``tags`` and one of the ``sources``. Times are bounds that belong to the range.
     """
 
     limit: int
@@ -132,7 +132,7 @@ class CustomersQuery(msgspec.Struct, frozen=True, kw_only=True):
     searches_names: bool = False
     excluded: bool | None = None
     tags: tuple[str, ...] = ()
-    source: str | None = None
+    sources: tuple[str, ...] = ()
     created_from: int | None = None
     created_until: int | None = None
     updated_from: int | None = None

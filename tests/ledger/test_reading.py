@@ -385,7 +385,9 @@ def _numbers(page: Customers) -> list[int]:
         ({"containing": "%", "searched": ("email",)}, []),
         ({"tags": ("vip",)}, [4, 3]),
         ({"tags": ("vip", "eu")}, [3]),
-        ({"source": "shop"}, [6, 4]),
+        ({"sources": ("shop",)}, [6, 4]),
+        ({"sources": ("shop", "api")}, [6, 5, 4, 3]),
+        ({"sources": ("sho", "' OR 1")}, []),
         ({"excluded": True}, []),
     ],
 )

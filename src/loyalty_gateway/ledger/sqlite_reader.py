@@ -289,9 +289,9 @@ def _matching(query: CustomersQuery) -> tuple[str, dict[str, Any]]:
             f"EXISTS (SELECT 1 FROM json_each(coalesce(p.tags, '[]')) tag WHERE tag.value = :tag_{index})"
         )
         parameters[f"tag_{index}"] = tag
-    if query.source is not None:
-        conditions.append("p.source = :source")
-        parameters["source"] = query.source
+    if query.sources:
+        conditions.append("p.source IN (SELECT value FROM json_each(:sources))")
+        parameters["sources"] = msgspec.json.encode(query.sources).decode()
     for condition, bound in (
         ("w.created_at >= :created_from", query.created_from),
         ("w.created_at <= :created_until", query.created_until),

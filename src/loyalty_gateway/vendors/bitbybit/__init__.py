@@ -1,20 +1,12 @@
 """bitbybit: points as strings, a magnitude with a direction, and the wallet in the answer."""
 
 from collections.abc import Mapping
-from typing import Any, assert_never
+from typing import assert_never
 
 import msgspec
 
-from loyalty_gateway.adjustment import (
-    Adjustment,
-    CustomerReference,
-    Entry,
-    Lifetime,
-    Receipt,
-    Wallet,
-    whole_points,
-)
-from loyalty_gateway.moment import iso_milliseconds
+from loyalty_gateway.adjustment import Adjustment, Lifetime, Receipt, whole_points
+from loyalty_gateway.customer import CustomerQuery, CustomersQuery, Enrolment, HistoryQuery, named_customer
 from loyalty_gateway.problem import Code, Problem, explain_all
 from loyalty_gateway.vendor import (
     Answer,
@@ -27,6 +19,8 @@ from loyalty_gateway.vendor import (
     ValidRequest,
     Vendor,
 )
+from loyalty_gateway.vendors.bitbybit import customers, history
+from loyalty_gateway.vendors.bitbybit.wallet import entry_of, key_of, wallet_of
 
 _SIGN = {"add": 1, "deduct": -1}
 
@@ -39,7 +33,7 @@ def parse_adjust(request: ValidRequest) -> Adjustment:
     """See the published operation; deducting below zero is refused (our default)."""
     body = request.body
     return Adjustment(
-        customers=(CustomerReference("bitbybit", request.path_values["customerId"]),),
+        customers=(named_customer("bitbybit", request.path_values["customerId"]),),
         points_delta=_SIGN[body["direction"]] * whole_points(body["points"]),
         lifetime=Lifetime.EARN_AND_BURN,
         reason=body["reason"],
@@ -49,62 +43,20 @@ def parse_adjust(request: ValidRequest) -> Adjustment:
     )
 
 
-def render_adjust(receipt: Receipt, _request: ValidRequest) -> Answer:
+def render_adjust(receipt: Receipt, request: ValidRequest) -> Answer:
     """The wallet and its new entry; counters are strings, ids of the company and the creator are numbers."""
-    (entry,), (wallet,), (customer,) = receipt.entries, receipt.wallets, receipt.customers
+    (entry,), (wallet,) = receipt.entries, receipt.wallets
+    customer_id = request.path_values["customerId"]
     return Answer(
         200,
         {
             "data": {
-                "wallet": _wallet(wallet, customer.value),
-                "ledger": _entry(entry, receipt.merchant_id, customer.value),
-                "idempotencyKey": _key(entry),
+                "wallet": wallet_of(wallet, customer_id),
+                "ledger": entry_of(entry, receipt.merchant_id, customer_id),
+                "idempotencyKey": key_of(entry),
             }
         },
     )
-
-
-def _wallet(wallet: Wallet, customer_id: str) -> dict[str, Any]:
-    return {
-        "id": str(wallet.id),
-        "companyId": wallet.merchant_id,
-        "customerId": customer_id,
-        "availablePoints": str(wallet.available),
-        "reservedPoints": str(wallet.reserved),
-        "lifetimeEarnedPoints": str(wallet.lifetime_earned),
-        "lifetimeBurnedPoints": str(wallet.lifetime_burned),
-        "version": str(wallet.version),
-        "lastLedgerAt": None if wallet.last_entry_at is None else iso_milliseconds(wallet.last_entry_at),
-        "createdAt": iso_milliseconds(wallet.created_at),
-        "updatedAt": iso_milliseconds(wallet.updated_at),
-    }
-
-
-def _entry(entry: Entry, company_id: int, customer_id: str) -> dict[str, Any]:
-    occurred_at = iso_milliseconds(entry.occurred_at)
-    return {
-        "id": str(entry.id),
-        "companyId": company_id,
-        "customerId": customer_id,
-        "walletId": str(entry.wallet_id),
-        "entryType": "adjustment",
-        "pointsDelta": str(entry.points_delta),
-        "availableAfter": str(entry.points_after),
-        "reservedAfter": str(entry.reserved_after),
-        "referenceType": "manual_adjustment",
-        "referenceId": str(entry.id),
-        "idempotencyKey": _key(entry),
-        "note": entry.reason,
-        "metadata": entry.metadata,
-        "occurredAt": occurred_at,
-        "createdAt": occurred_at,
-        "createdById": None,
-    }
-
-
-def _key(entry: Entry) -> str:
-    """The key that came with the request, or the one made for it, which the published schema demands."""
-    return entry.idempotency_key or f"auto_{entry.id}"
 
 
 def render_problem(problem: Problem, _request: Request) -> Answer:
@@ -187,6 +139,47 @@ VENDOR = Vendor(
             rate_limits=(_PER_KEY,),
             idempotency_field="idempotencyKey",
         ),
+        Operation(
+            id="getLoyaltyWallet",
+            asks=CustomerQuery,
+            parse_request=history.parse_wallet,
+            render_response=history.render_wallet,
+            scopes=("customers.read",),
+            rate_limits=(_PER_KEY,),
+        ),
+        Operation(
+            id="getLoyaltyPointHistory",
+            asks=HistoryQuery,
+            parse_request=history.parse_history,
+            render_response=history.render_history,
+            scopes=("customers.read",),
+            rate_limits=(_PER_KEY,),
+        ),
+        Operation(
+            id="createCustomer",
+            asks=Enrolment,
+            parse_request=customers.parse_create,
+            render_response=customers.render_create,
+            scopes=("customers.write",),
+            ignored=customers.IGNORED,
+            rate_limits=(_PER_KEY,),
+        ),
+        Operation(
+            id="getCustomer",
+            asks=CustomerQuery,
+            parse_request=customers.parse_get,
+            render_response=customers.render_get,
+            scopes=("customers.read",),
+            rate_limits=(_PER_KEY,),
+        ),
+        Operation(
+            id="listCustomers",
+            asks=CustomersQuery,
+            parse_request=customers.parse_list,
+            render_response=customers.render_list,
+            scopes=("customers.read",),
+            rate_limits=(_PER_KEY,),
+        ),
     ),
     render_problem=render_problem,
     render_budgets=render_budgets,
@@ -253,5 +246,7 @@ VENDOR = Vendor(
         Behaviour("Deducting below zero is refused with 400 VALIDATION_ERROR.", Evidence.OUR_DEFAULT, "-"),
         Behaviour("entryType is adjustment, referenceType manual_adjustment.", Evidence.OUR_DEFAULT, "-"),
         Behaviour("An excluded customer is refused with 403.", Evidence.OUR_DEFAULT, "-"),
+        *history.BEHAVIOURS,
+        *customers.BEHAVIOURS,
     ),
 )

@@ -1,0 +1,94 @@
+"""bitbybit's reading of points: a customer's wallet, and its history page by page."""
+
+from datetime import UTC, datetime, timedelta
+
+from loyalty_gateway.customer import Customer, CustomerQuery, History, HistoryQuery, Only, named_customer
+from loyalty_gateway.vendor import Answer, Behaviour, Evidence, ValidRequest
+from loyalty_gateway.vendors.bitbybit.wallet import entry_of, wallet_of
+
+_FILTERS = {"all": Only.ALL, "points_added": Only.ADDED, "points_deducted": Only.DEDUCTED}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def parse_wallet(request: ValidRequest) -> CustomerQuery:
+    """The customer of the path."""
+    return CustomerQuery(references=(named_customer("bitbybit", request.path_values["customerId"]),))
+
+
+def render_wallet(customer: Customer, request: ValidRequest) -> Answer:
+    """The wallet as it stands."""
+    return Answer(200, {"data": wallet_of(customer.wallet, request.path_values["customerId"])})
+
+
+def parse_history(request: ValidRequest) -> HistoryQuery:
+    """A page of the history that ends before a moment; the newest entries first (inferred)."""
+    before = request.query.get("before")
+    return HistoryQuery(
+        customer=named_customer("bitbybit", request.path_values["customerId"]),
+        limit=_limit(request),
+        only=_FILTERS[request.query.get("filter", "all")],
+        until=None if before is None else _microseconds(before) - 1,
+    )
+
+
+def render_history(history: History, request: ValidRequest) -> Answer:
+    """The page; ``nextBefore`` is the moment of its last entry where there are more."""
+    (customer,) = history.customers.values()
+    company_id, customer_id = customer.wallet.merchant_id, request.path_values["customerId"]
+    return Answer(
+        200,
+        {
+            "data": [entry_of(entry, company_id, customer_id) for entry in history.entries],
+            "pagination": {
+                "limit": _limit(request),
+                "hasMore": history.has_more,
+                "nextBefore": _iso_microseconds(history.entries[-1].occurred_at) if history.has_more else None,
+            },
+        },
+    )
+
+
+def _limit(request: ValidRequest) -> int:
+    return int(request.query.get("limit", "20"))
+
+
+def _microseconds(moment: str) -> int:
+    """A date-time of RFC 3339, whose letters may be small, as microseconds since the epoch."""
+    return (datetime.fromisoformat(moment.strip().upper()) - _EPOCH) // _MICROSECOND
+
+
+def _iso_microseconds(microseconds: int) -> str:
+    # Entries show milliseconds, in one of which several can stand; a page has to begin between two of them.
+    return f"{_EPOCH + microseconds * _MICROSECOND:%Y-%m-%dT%H:%M:%S.%f}Z"
+
+
+BEHAVIOURS = (
+    Behaviour("A customer's wallet is read by itself.", Evidence.DOCUMENTED, "wallet page"),
+    Behaviour(
+        "The history is filtered by all, points_added or points_deducted; a page has 20 entries, at most 100.",
+        Evidence.DOCUMENTED,
+        "point history page",
+    ),
+    Behaviour(
+        "The history comes newest first, and before excludes the moment it names.",
+        Evidence.INFERRED,
+        "its pages are led on by nextBefore",
+    ),
+    Behaviour(
+        "nextBefore has microseconds, so that of entries of one millisecond none is lost between pages.",
+        Evidence.INFERRED,
+        "paging by a time that several entries show would lose some",
+    ),
+    Behaviour("nextBefore is null on the last page.", Evidence.OUR_DEFAULT, "-"),
+    Behaviour("Reading needs the scope customers.read.", Evidence.INFERRED, "scopes are resource and action"),
+    Behaviour(
+        "The history holds every entry of the wallet, whichever vendor's API wrote it.", Evidence.OUR_DEFAULT, "-"
+    ),
+    Behaviour(
+        "A filter, limit or time that is not documented is refused with 400 VALIDATION_ERROR; unknown parameters "
+        "are ignored.",
+        Evidence.OUR_DEFAULT,
+        "-",
+    ),
+)
