@@ -31,7 +31,7 @@ def test_each_vendor_is_reported_with_its_defects_answered(vendors: dict[str, Ve
     reports = check_vendors(some, {})
 
     assert [(report.vendor.name, len(report.defects)) for report in reports] == [
-        ("bitbybit", 1),
+        ("bitbybit", 6),
         ("loyaltylion", 6),
     ]
     assert not [defect for report in reports for defect in report.defects if defect.answered_by is None]

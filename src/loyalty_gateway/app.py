@@ -1,5 +1,6 @@
 """The composition root: configuration in, ASGI application out; the only place that knows every part."""
 
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ from loyalty_gateway.routing import Paths
 from loyalty_gateway.spec import Contract, Document, load_document, specs_folder
 from loyalty_gateway.vendor import Vendor
 
+_LOG = logging.getLogger(__name__)
 _SQLITE = "sqlite:///"
 _BROWSER_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # What a script may read of an answer beside its body: the vendors' rate limits, and what a retry needs.
@@ -130,13 +132,15 @@ def open_ledger(config: Config, metrics: Metrics | None = None) -> Ledger:
 
 
 async def _enrol(ledger: Ledger, merchant: Merchant, references: tuple[CustomerReference, ...]) -> None:
-    """Enrols a customer of the configuration; raises ConfigurationError where the ledger cannot take one."""
+    """Enrols a customer of the configuration; raises ConfigurationError where the ledger cannot be written."""
     try:
         await ledger.enrol(merchant, Enrolment(references=references))
     except Problem as problem:
         if problem.code is Code.CUSTOMER_CONFLICT:
+            # A client may have given one of them to somebody else since; that is no reason to serve nobody.
             names = ", ".join(map(str, references))
-            raise ConfigurationError("ledger", f"{names} belong to different customers already") from problem
+            _LOG.warning("%s: %s belong to different customers already; left as they are", merchant.name, names)
+            return
         what = f"cannot enrol {references[0]} of {merchant.name}: {problem.code.value}; is it in use elsewhere?"
         raise ConfigurationError("ledger", what) from problem
 

@@ -1,6 +1,9 @@
 """One customer, five dialects, one wallet."""
 
-from conftest import Gateway
+import pytest
+
+from conftest import Gateway, StartGateway
+from loyalty_gateway.ledger.sqlite import SqliteLedger
 
 
 def test_five_dialects_move_one_wallet(gateway: Gateway) -> None:
@@ -31,3 +34,25 @@ def test_five_dialects_move_one_wallet(gateway: Gateway) -> None:
     assert [answer.status_code for answer in answers] == [200, 200, 201, 200, 201]
     assert gateway.wallet("shopify:6789012345")["available"] == 625
     assert [entry["points_delta"] for entry in gateway.entries()] == [500, -50, 100, -25, 100]
+
+
+def test_a_configured_email_that_went_to_somebody_else_keeps_nobody_from_being_served(
+    start_gateway: StartGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = {"x-guid": "demo-guid", "x-api-key": "demo-api-key"}
+    first = start_gateway()
+    for saved in (
+        {"id": "6789012345", "email": "jane@new.example.com"},
+        {"id": "77", "email": "jane@example.com"},
+    ):
+        first.post("/yotpo/api/v2/customers", saved, key)
+
+    again = start_gateway(ledger=SqliteLedger(str(first.ledger)))
+
+    (told,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told.startswith("demo: shopify:6789012345, email:jane@example.com")
+    found = [
+        again.client.get("/yotpo/api/v2/customers", params={"customer_email": email}, headers=key).json()
+        for email in ("jane@new.example.com", "jane@example.com")
+    ]
+    assert [customer["third_party_id"] for customer in found] == ["6789012345", "77"]
