@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
-from loyalty_gateway.adjustment import Instruction, Merchant, Receipt, Tier
+from loyalty_gateway.adjustment import Instruction, Merchant, Receipt
 from loyalty_gateway.customer import (
     Customer,
     CustomerQuery,
@@ -20,11 +20,13 @@ from loyalty_gateway.customer import (
     History,
     HistoryQuery,
 )
-from loyalty_gateway.ledger import sqlite_customers
+from loyalty_gateway.ledger.enrolling import Register
+from loyalty_gateway.ledger.group import Order, Terms, carry_out
 from loyalty_gateway.ledger.groups import Gauges, Groups, Outcome
-from loyalty_gateway.ledger.sqlite_group import Group
-from loyalty_gateway.ledger.sqlite_reader import Reader, add_functions
+from loyalty_gateway.ledger.reading import Reader
+from loyalty_gateway.ledger.sqlite_dialect import SqliteDialect, add_functions, run
 from loyalty_gateway.ledger.sqlite_schema import MIGRATIONS
+from loyalty_gateway.ledger.statements import Work
 from loyalty_gateway.problem import Code, ConfigurationError, Problem
 
 R = TypeVar("R")
@@ -36,6 +38,7 @@ _BUSY_TIMEOUT_SECONDS: Final = 2.0
 _FORGET_KEYS_EVERY_SECONDS: Final = 60
 _FORGET_KEYS_AT_ONCE: Final = 5_000
 _READERS: Final = 4
+_DIALECT: Final = SqliteDialect()
 
 
 class SqliteLedger:
@@ -92,31 +95,37 @@ class SqliteLedger:
 
     async def enrol(self, merchant: Merchant, enrolment: Enrolment) -> Enrolled:
         """See ``Ledger.enrol``."""
-        return await self._write(
-            lambda db, now: sqlite_customers.enrol(db, self._merchant_id(merchant), enrolment, now, merchant.tiers)
-        )
+        return await self._register(merchant, lambda register: register.enrol(enrolment))
 
     async def update(self, merchant: Merchant, update: CustomerUpdate) -> Customer:
         """See ``Ledger.update``."""
-        return await self._write(
-            lambda db, now: sqlite_customers.update(db, self._merchant_id(merchant), update, now, merchant.tiers)
-        )
+        return await self._register(merchant, lambda register: register.update(update))
+
+    async def _register(self, merchant: Merchant, work: Callable[[Register], Work[R]]) -> R:
+        def write(db: sqlite3.Connection, now: int) -> R:
+            return run(db, work(Register(_DIALECT, self._merchant_id(merchant), merchant.tiers, now)))
+
+        return await self._write(write)
 
     async def customer(self, merchant: Merchant, query: CustomerQuery) -> Customer:
         """See ``Ledger.customer``."""
-        return await self._read(
-            lambda reader: reader.customer(reader.merchant_id(merchant), query), merchant.tiers
-        )
+        return await self._ask(merchant, lambda reader: reader.customer(query))
 
     async def customers(self, merchant: Merchant, query: CustomersQuery) -> Customers:
         """See ``Ledger.customers``."""
-        return await self._read(
-            lambda reader: reader.list_customers(reader.merchant_id(merchant), query), merchant.tiers
-        )
+        return await self._ask(merchant, lambda reader: reader.list_customers(query))
 
     async def history(self, merchant: Merchant, query: HistoryQuery) -> History:
         """See ``Ledger.history``."""
-        return await self._read(lambda reader: reader.history(reader.merchant_id(merchant), query), merchant.tiers)
+        return await self._ask(merchant, lambda reader: reader.history(query))
+
+    async def _ask(self, merchant: Merchant, work: Callable[[Reader], Work[R]]) -> R:
+        def read(db: sqlite3.Connection) -> R:
+            found = db.execute("SELECT id FROM merchants WHERE name = ?", (merchant.name,)).fetchone()
+            # 0 is nobody's: a merchant whom the ledger never met has nothing in it.
+            return run(db, work(Reader(_DIALECT, 0 if found is None else found[0], merchant.tiers)))
+
+        return await self._read(read)
 
     async def adjust(self, instruction: Instruction) -> Receipt:
         """See ``Ledger.adjust``."""
@@ -125,24 +134,24 @@ class SqliteLedger:
     async def ready(self) -> bool:
         """See ``Ledger.ready``."""
         try:
-            await self._read(Reader.probe)
+            await self._read(_probe)
             if self._is_failing:
                 await self._write(_rewrite_version)
         except Problem:
             return False
         return True
 
-    async def _read(self, work: Callable[[Reader], R], tiers: Sequence[Tier] = ()) -> R:
+    async def _read(self, work: Callable[[sqlite3.Connection], R]) -> R:
         if self._db is None or self._closed:
             raise Problem(Code.UNAVAILABLE)
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._in_snapshot, work, tiers)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._in_snapshot, work)
 
-    def _in_snapshot(self, work: Callable[[Reader], R], tiers: Sequence[Tier]) -> R:
+    def _in_snapshot(self, work: Callable[[sqlite3.Connection], R]) -> R:
         try:
             db = self._reader_connection()
             db.execute("BEGIN")
             try:
-                return work(Reader(db, tiers))
+                return work(db)
             finally:
                 db.execute("COMMIT")
         except sqlite3.DatabaseError as error:
@@ -197,9 +206,8 @@ class SqliteLedger:
     def _carry_out(self, instructions: Sequence[Instruction]) -> list[Outcome]:
         """One outcome each; a fault that only one instruction causes refuses only that one."""
         try:
-            merchant_ids = [self._merchant_id(one.merchant) for one in instructions]
-            pairs = list(zip(instructions, merchant_ids, strict=True))
-            return self._transaction(lambda db, now: self._carry_out_group(db, now, pairs))
+            orders = [Order(one, self._merchant_id(one.merchant)) for one in instructions]
+            return self._transaction(lambda db, now: self._carry_out_group(db, now, orders))
         except sqlite3.OperationalError as error:
             # The store itself: trying again for each would only make everybody wait.
             problem = self._failure(error)
@@ -209,12 +217,9 @@ class SqliteLedger:
                 return [outcome for one in instructions for outcome in self._carry_out([one])]
             return [self._failure(error) if isinstance(error, sqlite3.DatabaseError) else error]
 
-    def _carry_out_group(
-        self, db: sqlite3.Connection, now: int, pairs: Sequence[tuple[Instruction, int]]
-    ) -> list[Outcome]:
-        group = Group(db, now, keys_since=now - self._keep_keys, everyone_at_most=self._everyone_at_most)
-        outcomes = [_attempt(group, *pair) for pair in pairs]
-        group.write()
+    def _carry_out_group(self, db: sqlite3.Connection, now: int, orders: Sequence[Order]) -> list[Outcome]:
+        terms = Terms(now=now, keys_since=now - self._keep_keys, everyone_at_most=self._everyone_at_most)
+        outcomes = run(db, carry_out(_DIALECT, orders, terms))
         self._forget_old_keys(db, now)
         return outcomes
 
@@ -260,11 +265,9 @@ class SqliteLedger:
         return int(merchant_id)
 
 
-def _attempt(group: Group, instruction: Instruction, merchant_id: int) -> Outcome:
-    try:
-        return group.carry_out(instruction, merchant_id)
-    except Problem as problem:
-        return problem
+def _probe(db: sqlite3.Connection) -> None:
+    """Reads something, to see whether that is possible."""
+    db.execute("SELECT 1 FROM wallets LIMIT 1").fetchone()
 
 
 def _problem(error: sqlite3.DatabaseError) -> Problem:

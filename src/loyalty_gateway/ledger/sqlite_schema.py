@@ -94,4 +94,22 @@ MIGRATIONS: Final = (
         source           TEXT
     ) STRICT;
     """,
+    """
+    -- Every table names the merchant, by whom databases with several nodes spread their rows.
+    ALTER TABLE profiles RENAME TO profiles_before;
+    CREATE TABLE profiles (
+        merchant_id      INTEGER NOT NULL REFERENCES merchants (id),
+        wallet_id        INTEGER NOT NULL REFERENCES wallets (id),
+        first_name       TEXT,
+        last_name        TEXT,
+        date_of_birth    TEXT,
+        anniversary_date TEXT,
+        tags             TEXT NOT NULL DEFAULT '[]',  -- a JSON array
+        source           TEXT,
+        PRIMARY KEY (merchant_id, wallet_id)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO profiles
+    SELECT w.merchant_id, p.* FROM profiles_before p JOIN wallets w ON w.id = p.wallet_id;
+    DROP TABLE profiles_before;
+    """,
 )

@@ -1,0 +1,348 @@
+"""One group of adjustments: loaded at once, decided in order on a working set, written at once."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Final, NamedTuple
+
+import msgspec
+
+from loyalty_gateway import engine
+from loyalty_gateway.adjustment import (
+    OWN_NAMESPACE,
+    CustomerReference,
+    Entry,
+    Everyone,
+    Idempotency,
+    Instruction,
+    Receipt,
+    Wallet,
+)
+from loyalty_gateway.ledger.everyone import adjust_everyone
+from loyalty_gateway.ledger.groups import Outcome
+from loyalty_gateway.ledger.reading import own_number
+from loyalty_gateway.ledger.statements import Dialect, Insert, NewIds, Statement, Update, Work
+from loyalty_gateway.ledger.tables import (
+    ENTRIES,
+    NUMBER,
+    REFERENCES,
+    TEXT,
+    WALLET_COLUMNS,
+    WALLETS,
+    blank_wallet,
+    row_of_entry,
+    row_of_wallet,
+    wallet_of,
+)
+from loyalty_gateway.problem import Code, Problem
+
+_LARGEST_KEPT_RECEIPT: Final = 100
+"""Customers whose entries are kept with an idempotency key; of longer lists only their number, as of everyone."""
+
+_encode = msgspec.json.Encoder().encode
+_decode_receipt = msgspec.json.Decoder(Receipt).decode
+
+
+class Order(NamedTuple):
+    """An instruction, and the number of its merchant."""
+
+    instruction: Instruction
+    merchant_id: int
+
+
+class Terms(NamedTuple):
+    """What holds for a whole group: the moment, since when keys count, and the most wallets that are everyone."""
+
+    now: int
+    keys_since: int
+    everyone_at_most: int
+
+
+class Overtaken(Exception):  # noqa: N818 - not an error
+    """Somebody else wrote what this transaction has read; it is to begin anew."""
+
+
+def carry_out(dialect: Dialect, orders: Sequence[Order], terms: Terms) -> Work[list[Outcome]]:
+    """One outcome for each order, as if they came one after another; a refused one leaves no trace.
+
+    Raises:
+        Overtaken: the transaction is to begin anew.
+    """
+    outcomes: list[Outcome] = []
+    for is_everyone, run in groupby(orders, _is_everyone):
+        if is_everyone:
+            for order in run:
+                outcome = yield from _carry_out_everyone(dialect, order, terms)
+                outcomes.append(outcome)
+        else:
+            outcomes += yield from _carry_out_listed(dialect, list(run), terms)
+    return outcomes
+
+
+def _is_everyone(order: Order) -> bool:
+    return isinstance(order.instruction.adjustment.customers, Everyone)
+
+
+def _carry_out_everyone(dialect: Dialect, order: Order, terms: Terms) -> Work[Outcome]:
+    keys = _Keys([order], terms)
+    yield from keys.load(dialect)
+    try:
+        receipt = keys.earlier(order)
+        if receipt is None:
+            count = yield from adjust_everyone(
+                dialect, order.instruction, order.merchant_id, now=terms.now, at_most=terms.everyone_at_most
+            )
+            receipt = Receipt(merchant_id=order.merchant_id, count=count)
+            keys.keep(order, receipt)
+    except Problem as problem:
+        return problem
+    yield from keys.write()
+    return receipt
+
+
+def _carry_out_listed(dialect: Dialect, orders: Sequence[Order], terms: Terms) -> Work[list[Outcome]]:
+    wallets = _Wallets(orders, terms)
+    yield from wallets.load(dialect)
+    # Whoever waited for a wallet has to see the keys that were written with it.
+    keys = _Keys(orders, terms)
+    yield from keys.load(dialect)
+    outcomes: list[Outcome] = []
+    for order in orders:
+        try:
+            receipt = keys.earlier(order)
+            if receipt is None:
+                receipt = wallets.adjust(order)
+                keys.keep(order, receipt)
+            outcomes.append(receipt)
+        except Problem as problem:
+            outcomes.append(problem)
+    yield from wallets.write()
+    yield from keys.write()
+    return outcomes
+
+
+class _Keys:
+    """The idempotency keys of a run of orders."""
+
+    def __init__(self, orders: Sequence[Order], terms: Terms) -> None:
+        self._asked = [
+            (order.merchant_id, order.instruction.vendor, idempotency.key)
+            for order in orders
+            if (idempotency := order.instruction.idempotency) is not None
+        ]
+        self._terms = terms
+        self._kept: dict[tuple[int, str, str], tuple[bytes, bytes]] = {}
+        self._new: list[tuple[int, str, str, bytes, bytes]] = []
+
+    def load(self, dialect: Dialect) -> Work[None]:
+        if not self._asked:
+            return
+        asked = dialect.relation(":asked", {"merchant_id": NUMBER, "vendor": TEXT, "key": TEXT})
+        rows = yield Statement(
+            "SELECT k.merchant_id, k.vendor, k.key, k.fingerprint, k.receipt "
+            f"FROM {asked} a JOIN idempotency_keys k "
+            "ON k.merchant_id = a.merchant_id AND k.vendor = a.vendor AND k.key = a.key "
+            "WHERE k.created_at >= :since",
+            {"asked": dialect.json(self._asked), "since": self._terms.keys_since},
+        )
+        self._kept = {
+            (merchant_id, vendor, key): (fingerprint, receipt)
+            for merchant_id, vendor, key, fingerprint, receipt in rows
+        }
+
+    def earlier(self, order: Order) -> Receipt | None:
+        """The receipt that was given for the same request before; raises Problem KEY_REUSED."""
+        idempotency = order.instruction.idempotency
+        if idempotency is None or not self._kept:
+            return None
+        kept = self._kept.get((order.merchant_id, order.instruction.vendor, idempotency.key))
+        if kept is None:
+            return None
+        fingerprint, receipt = kept
+        if fingerprint != idempotency.fingerprint:
+            raise Problem(Code.KEY_REUSED)
+        return msgspec.structs.replace(_decode_receipt(receipt), replayed=True)
+
+    def keep(self, order: Order, receipt: Receipt) -> None:
+        """Remembers the receipt with the order's key, if it has one."""
+        idempotency: Idempotency | None = order.instruction.idempotency
+        if idempotency is None:
+            return
+        few = receipt.count <= _LARGEST_KEPT_RECEIPT
+        replayable = receipt if few else Receipt(merchant_id=receipt.merchant_id, count=receipt.count)
+        named = (order.merchant_id, order.instruction.vendor, idempotency.key)
+        self._new.append((*named, idempotency.fingerprint, _encode(replayable)))
+
+    def write(self) -> Work[None]:
+        for merchant_id, vendor, key, fingerprint, receipt in self._new:
+            written = yield Statement(
+                "INSERT INTO idempotency_keys AS k (merchant_id, vendor, key, fingerprint, receipt, created_at) "
+                "VALUES (:merchant_id, :vendor, :key, :fingerprint, :receipt, :now) "
+                "ON CONFLICT (merchant_id, vendor, key) DO UPDATE SET fingerprint = excluded.fingerprint, "
+                "receipt = excluded.receipt, created_at = excluded.created_at WHERE k.created_at < :since "
+                "RETURNING 1",
+                {
+                    "merchant_id": merchant_id,
+                    "vendor": vendor,
+                    "key": key,
+                    "fingerprint": fingerprint,
+                    "receipt": receipt,
+                    "now": self._terms.now,
+                    "since": self._terms.keys_since,
+                },
+            )
+            if not written:
+                raise Overtaken
+
+
+class _Wallets:
+    """The wallets of a run of orders.
+
+    What an order changes enters the set only when the whole order is decided, so that a refused one leaves no
+    trace.
+    """
+
+    def __init__(self, orders: Sequence[Order], terms: Terms) -> None:
+        self._orders = orders
+        self._now = terms.now
+        self._wallets: dict[int, Wallet] = {}
+        self._wallet_ids: dict[tuple[int, CustomerReference], int] = {}
+        self._values: dict[tuple[int, str], str] = {}
+        self._free_wallet_ids: list[int] = []
+        self._free_entry_ids: list[int] = []
+        self._new_wallets: set[int] = set()
+        self._new_references: list[tuple[int, str, str, int]] = []
+        self._entries: list[tuple[int, Entry]] = []
+        self._largest_entry_id = 0
+
+    def load(self, dialect: Dialect) -> Work[None]:
+        """Reads what the orders are about, and has it held against everybody else until the transaction ends."""
+        addressed = dict.fromkeys(
+            (order.merchant_id, reference) for order in self._orders for reference in _customers(order)
+        )
+        yield from self._load_addressed(dialect, list(addressed))
+        yield from self._load_values(dialect)
+        lacking = sum(named not in self._wallet_ids for named in addressed)
+        if lacking and any(order.instruction.merchant.enrols_unknown_customers for order in self._orders):
+            self._free_wallet_ids = [wallet_id for (wallet_id,) in (yield NewIds(WALLETS, lacking))]
+        count = sum(len(_customers(order)) for order in self._orders)
+        while not self._free_entry_ids or self._free_entry_ids[0] <= self._largest_entry_id:
+            self._free_entry_ids = [entry_id for (entry_id,) in (yield NewIds(ENTRIES, count))]
+
+    def _load_addressed(self, dialect: Dialect, addressed: Sequence[tuple[int, CustomerReference]]) -> Work[None]:
+        columns = {"merchant_id": NUMBER, "namespace": TEXT, "value": TEXT, "number": NUMBER}
+        rows = yield Statement(
+            f"SELECT {WALLET_COLUMNS}, {dialect.last_entry_id}, a.namespace, a.value "
+            f"FROM {dialect.relation(':addressed', columns)} a LEFT JOIN customer_references r "
+            "ON r.merchant_id = a.merchant_id AND r.namespace = a.namespace AND r.value = a.value "
+            "JOIN wallets w ON w.merchant_id = a.merchant_id AND w.id = coalesce(r.wallet_id, a.number) "
+            f"{dialect.locking_wallets}",
+            {
+                "addressed": dialect.json(
+                    [(merchant_id, *reference_of(one), own_number(one)) for merchant_id, one in addressed]
+                )
+            },
+        )
+        for row in rows:
+            wallet = wallet_of(row)
+            *_, last_entry_id, namespace, value = row
+            self._wallets[wallet.id] = wallet
+            self._wallet_ids[wallet.merchant_id, CustomerReference(namespace, value)] = wallet.id
+            self._largest_entry_id = max(self._largest_entry_id, last_entry_id)
+
+    def _load_values(self, dialect: Dialect) -> Work[None]:
+        """The values by which answers name customers who were addressed by others."""
+        wanted = {
+            (order.merchant_id, wallet_id, namespace)
+            for order in self._orders
+            if (namespace := order.instruction.adjustment.named_by) is not None
+            for reference in _customers(order)
+            if reference.namespace != namespace
+            and (wallet_id := self._wallet_ids.get((order.merchant_id, reference))) is not None
+        }
+        if not wanted:
+            return
+        relation = dialect.relation(":wanted", {"merchant_id": NUMBER, "wallet_id": NUMBER, "namespace": TEXT})
+        rows = yield Statement(
+            f"SELECT r.wallet_id, r.namespace, min(r.value) FROM {relation} a JOIN customer_references r "
+            "ON r.merchant_id = a.merchant_id AND r.wallet_id = a.wallet_id AND r.namespace = a.namespace "
+            "GROUP BY r.wallet_id, r.namespace",
+            {"wanted": dialect.json(list(wanted))},
+        )
+        self._values = {(wallet_id, namespace): value for wallet_id, namespace, value in rows}
+
+    def adjust(self, order: Order) -> Receipt:
+        """The receipt of an order; raises Problem."""
+        (instruction, merchant_id) = order
+        adjustment, merchant = instruction.adjustment, instruction.merchant
+        unknown: list[tuple[CustomerReference, Wallet]] = []
+        addressed: dict[int, tuple[CustomerReference, Wallet]] = {}
+        for reference in _customers(order):
+            wallet_id = self._wallet_ids.get((merchant_id, reference))
+            if wallet_id is not None:
+                wallet = self._wallets[wallet_id]
+            elif not merchant.enrols_unknown_customers or reference.namespace == OWN_NAMESPACE:
+                raise Problem(Code.UNKNOWN_CUSTOMER)
+            else:
+                wallet = blank_wallet(self._free_wallet_ids[len(unknown)], merchant_id, self._now)
+                unknown.append((reference, wallet))
+            addressed.setdefault(wallet.id, (reference, wallet))
+        key = instruction.idempotency.key if instruction.idempotency is not None else None
+        decided = [
+            engine.decide(
+                wallet,
+                adjustment,
+                vendor=instruction.vendor,
+                tiers=merchant.tiers,
+                entry_id=entry_id,
+                now=self._now,
+                idempotency_key=key,
+            )
+            for entry_id, (_, wallet) in zip(self._free_entry_ids, addressed.values(), strict=False)
+        ]
+        del self._free_entry_ids[: len(decided)]
+        del self._free_wallet_ids[: len(unknown)]
+        for reference, wallet in unknown:
+            self._new_wallets.add(wallet.id)
+            self._wallet_ids[merchant_id, reference] = wallet.id
+            self._new_references.append((merchant_id, *reference_of(reference), wallet.id))
+        for wallet, entry in decided:
+            self._wallets[wallet.id] = wallet
+            self._entries.append((merchant_id, entry))
+        return Receipt(
+            merchant_id=merchant_id,
+            count=len(decided),
+            entries=tuple(entry for _, entry in decided),
+            wallets=tuple(wallet for wallet, _ in decided),
+            customers=tuple(self._named(adjustment.named_by, *one) for one in addressed.values()),
+        )
+
+    def _named(self, namespace: str | None, reference: CustomerReference, wallet: Wallet) -> CustomerReference:
+        """The customer's reference in the namespace, or the one addressed where there is none."""
+        value = None if namespace is None else self._values.get((wallet.id, namespace))
+        return reference if namespace is None or value is None else CustomerReference(namespace, value)
+
+    def write(self) -> Work[None]:
+        """Writes what the orders came to."""
+        if self._new_wallets:
+            yield Insert(WALLETS, list(self._rows(sorted(self._new_wallets))))
+        if self._entries:
+            moved = {entry.wallet_id for _, entry in self._entries} - self._new_wallets
+            yield Update(WALLETS, list(self._rows(moved)))
+            yield Insert(ENTRIES, [row_of_entry(merchant_id, entry) for merchant_id, entry in self._entries])
+        if self._new_references:
+            yield Insert(REFERENCES, self._new_references)
+
+    def _rows(self, wallet_ids: Sequence[int] | set[int]) -> Iterator[tuple[object, ...]]:
+        return (row_of_wallet(self._wallets[wallet_id]) for wallet_id in wallet_ids)
+
+
+def _customers(order: Order) -> tuple[CustomerReference, ...]:
+    """Whom an order lists, each once: a customer listed twice is adjusted once, and enrolled once."""
+    customers = order.instruction.adjustment.customers
+    assert not isinstance(customers, Everyone)
+    return tuple(dict.fromkeys(customers)) if len(customers) > 1 else customers
+
+
+def reference_of(reference: CustomerReference) -> tuple[str, str]:
+    """The reference's two parts, as a row has them."""
+    return reference.namespace, reference.value

@@ -1,0 +1,98 @@
+"""SQLite's dialect, and how the ledger's work is run on one of its connections."""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from loyalty_gateway.ledger.statements import Insert, NewIds, Row, Statement, Step, Update, Work
+from loyalty_gateway.ledger.tables import ENTRIES, REFERENCES, WALLETS, Table
+
+R = TypeVar("R")
+
+
+class SqliteDialect:
+    """See ``Dialect``; whoever writes is alone, so nothing has to be locked, and the largest id is the last."""
+
+    greatest = "max"
+    locking_wallets = ""
+    new_entry_id = ":first_entry_id - 1 + row_number() OVER (ORDER BY id)"
+    last_entry_id = "0"
+
+    def json(self, rows: Sequence[object]) -> str:
+        """See ``Dialect.json``."""
+        return msgspec.json.encode(rows).decode()
+
+    def numbers(self, parameter: str) -> str:
+        """See ``Dialect.numbers``."""
+        return f"(SELECT value FROM json_each({parameter}))"
+
+    def texts(self, parameter: str) -> str:
+        """See ``Dialect.texts``."""
+        return self.numbers(parameter)
+
+    def relation(self, parameter: str, columns: Mapping[str, str]) -> str:
+        """See ``Dialect.relation``."""
+        named = ", ".join(f"value ->> {index} AS {name}" for index, name in enumerate(columns))
+        return f"(SELECT {named} FROM json_each({parameter}))"
+
+    def contains(self, text: str, parameter: str) -> str:
+        """See ``Dialect.contains``."""
+        return f"contains({text}, {parameter})"
+
+    def has_element(self, array: str, parameter: str) -> str:
+        """See ``Dialect.has_element``."""
+        return f"EXISTS (SELECT 1 FROM json_each({array}) element WHERE element.value = {parameter})"
+
+
+def add_functions(db: sqlite3.Connection) -> None:
+    """Gives a connection the dialect's own functions; SQLite itself folds only ASCII letters."""
+    db.create_function("contains", 2, _contains, deterministic=True)
+
+
+def _contains(text: str, part: str) -> bool:
+    return part.casefold() in text.casefold()
+
+
+def run(db: sqlite3.Connection, work: Work[R]) -> R:
+    """What the work gives, done within the connection's transaction."""
+    try:
+        step = next(work)
+        while True:
+            step = work.send(_rows(db, step))
+    except StopIteration as done:
+        result: R = done.value
+        return result
+
+
+def _rows(db: sqlite3.Connection, step: Step) -> list[Row]:
+    match step:
+        case Statement(sql, parameters):
+            return db.execute(sql, parameters).fetchall()
+        case Insert(table, rows):
+            db.executemany(_INSERTS[table.name], rows)
+            return []
+        case Update(table, rows):
+            db.executemany(_UPDATES[table.name], rows)
+            return []
+        case NewIds(table, how_many):
+            ((largest,),) = db.execute(f"SELECT coalesce(max(id), 0) FROM {table.name}")
+            return [(largest + number,) for number in range(1, how_many + 1)]
+
+
+def _insert(table: Table) -> str:
+    places = ", ".join("?" for _ in table.columns)
+    return f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES ({places})"
+
+
+def _update(table: Table) -> str:
+    numbers = {column: index for index, column in enumerate(table.columns, 1)}
+    changes = ", ".join(f"{column} = ?{numbers[column]}" for column in table.columns if column not in table.key)
+    found = " AND ".join(f"{column} = ?{numbers[column]}" for column in table.key)
+    return f"UPDATE {table.name} SET {changes} WHERE {found}"
+
+
+# Texts that stay the same are prepared once.
+_INSERTS = {table.name: _insert(table) for table in (WALLETS, ENTRIES, REFERENCES)}
+_UPDATES = {table.name: _update(table) for table in (WALLETS,)}

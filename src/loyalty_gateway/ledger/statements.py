@@ -1,0 +1,88 @@
+"""What the ledger asks of a database, whichever it is.
+
+The ledger's work is written as generators: they yield statements and are sent their rows. Each store runs them on
+connections of its own, so that all stores keep the same promises by the same code.
+"""
+
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from loyalty_gateway.ledger.tables import Table
+
+R = TypeVar("R")
+
+Row = Sequence[Any]
+
+
+class Statement(NamedTuple):
+    """SQL with named parameters (``:name``); whole numbers, texts, bytes and ``None`` are its values."""
+
+    sql: str
+    parameters: Mapping[str, Any] = {}
+
+
+class Insert(NamedTuple):
+    """New rows of a table, each with the values of its columns in their order."""
+
+    table: Table
+    rows: Sequence[Row]
+
+
+class Update(NamedTuple):
+    """Rows of a table as they are to be, with the values of all columns in their order; the key finds each."""
+
+    table: Table
+    rows: Sequence[Row]
+
+
+class NewIds(NamedTuple):
+    """Asks for ids that no row of the table has, in rising order."""
+
+    table: Table
+    how_many: int
+
+
+Step = Statement | Insert | Update | NewIds
+
+Work = Generator[Step, list[Row], R]
+"""Yields steps, is sent the rows of each, and gives what came of it."""
+
+
+class Dialect(Protocol):
+    """Where the databases' SQL differs."""
+
+    greatest: str
+    """The function that gives the largest of its arguments."""
+
+    locking_wallets: str
+    """What ends a SELECT whose wallets, called ``w``, nobody else may change before the transaction ends."""
+
+    new_entry_id: str
+    """An id for each row of a SELECT from wallets; ``:first_entry_id`` is one that is free."""
+
+    last_entry_id: str
+    """The id of the last entry of a wallet ``w``, or 0 where a new id is larger in any case."""
+
+    def json(self, rows: Sequence[object]) -> str:
+        """The JSON array for a parameter of those below."""
+
+    def numbers(self, parameter: str) -> str:
+        """A subquery of the whole numbers in a parameter that is a JSON array."""
+
+    def texts(self, parameter: str) -> str:
+        """A subquery of the texts in a parameter that is a JSON array."""
+
+    def relation(self, parameter: str, columns: Mapping[str, str]) -> str:
+        """A table of these columns, named with their types, from a parameter that is a JSON array of arrays."""
+
+    def contains(self, text: str, parameter: str) -> str:
+        """Whether a text has another within it, in either case of letters."""
+
+    def has_element(self, array: str, parameter: str) -> str:
+        """Whether a text that is a JSON array has a text as one of its elements."""
+
+
+def only(rows: list[Row]) -> Row:
+    """The one row that there is."""
+    (row,) = rows
+    return row
