@@ -1,6 +1,6 @@
 """One group of adjustments: loaded at once, decided in order on a working set, written at once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Final, NamedTuple
 
@@ -20,7 +20,7 @@ from loyalty_gateway.adjustment import (
 from loyalty_gateway.ledger.everyone import adjust_everyone
 from loyalty_gateway.ledger.groups import Outcome
 from loyalty_gateway.ledger.reading import own_number
-from loyalty_gateway.ledger.statements import Dialect, Insert, NewIds, Statement, Update, Work
+from loyalty_gateway.ledger.statements import Dialect, Each, Insert, NewIds, Statement, Update, Work
 from loyalty_gateway.ledger.tables import (
     ENTRIES,
     NUMBER,
@@ -47,6 +47,10 @@ class Order(NamedTuple):
 
     instruction: Instruction
     merchant_id: int
+
+
+_Named = tuple[int, str, str]
+"""A merchant's number, a namespace and a value."""
 
 
 class Terms(NamedTuple):
@@ -136,17 +140,18 @@ class _Keys:
     def load(self, dialect: Dialect) -> Work[None]:
         if not self._asked:
             return
-        asked = dialect.relation(":asked", {"merchant_id": NUMBER, "vendor": TEXT, "key": TEXT})
-        rows = yield Statement(
-            "SELECT k.merchant_id, k.vendor, k.key, k.fingerprint, k.receipt "
-            f"FROM {asked} a JOIN idempotency_keys k "
-            "ON k.merchant_id = a.merchant_id AND k.vendor = a.vendor AND k.key = a.key "
-            "WHERE k.created_at >= :since",
-            {"asked": dialect.json(self._asked), "since": self._terms.keys_since},
+        columns = {"merchant_id": NUMBER, "vendor": TEXT, "key": TEXT}
+        rows = yield Each(
+            "SELECT k.merchant_id, k.vendor, k.key, k.fingerprint, k.receipt, k.created_at "
+            f"FROM {dialect.relation(columns)} a JOIN idempotency_keys k "
+            "ON k.merchant_id = a.merchant_id AND k.vendor = a.vendor AND k.key = a.key",
+            columns,
+            self._asked,
         )
         self._kept = {
             (merchant_id, vendor, key): (fingerprint, receipt)
-            for merchant_id, vendor, key, fingerprint, receipt in rows
+            for merchant_id, vendor, key, fingerprint, receipt, created_at in rows
+            if created_at >= self._terms.keys_since
         }
 
     def earlier(self, order: Order) -> Receipt | None:
@@ -205,7 +210,7 @@ class _Wallets:
         self._orders = orders
         self._now = terms.now
         self._wallets: dict[int, Wallet] = {}
-        self._wallet_ids: dict[tuple[int, CustomerReference], int] = {}
+        self._wallet_ids: dict[_Named, int] = {}
         self._values: dict[tuple[int, str], str] = {}
         self._free_wallet_ids: list[int] = []
         self._free_entry_ids: list[int] = []
@@ -216,37 +221,36 @@ class _Wallets:
 
     def load(self, dialect: Dialect) -> Work[None]:
         """Reads what the orders are about, and has it held against everybody else until the transaction ends."""
-        addressed = dict.fromkeys(
-            (order.merchant_id, reference) for order in self._orders for reference in _customers(order)
-        )
-        yield from self._load_addressed(dialect, list(addressed))
+        addressed = {
+            (order.merchant_id, reference.namespace, reference.value): own_number(reference)
+            for order in self._orders
+            for reference in _customers(order)
+        }
+        yield from self._load_addressed(dialect, addressed)
         yield from self._load_values(dialect)
         lacking = sum(named not in self._wallet_ids for named in addressed)
         if lacking and any(order.instruction.merchant.enrols_unknown_customers for order in self._orders):
             self._free_wallet_ids = [wallet_id for (wallet_id,) in (yield NewIds(WALLETS, lacking))]
         count = sum(len(_customers(order)) for order in self._orders)
-        while not self._free_entry_ids or self._free_entry_ids[0] <= self._largest_entry_id:
+        while count and (not self._free_entry_ids or self._free_entry_ids[0] <= self._largest_entry_id):
             self._free_entry_ids = [entry_id for (entry_id,) in (yield NewIds(ENTRIES, count))]
 
-    def _load_addressed(self, dialect: Dialect, addressed: Sequence[tuple[int, CustomerReference]]) -> Work[None]:
+    def _load_addressed(self, dialect: Dialect, addressed: Mapping[_Named, int | None]) -> Work[None]:
         columns = {"merchant_id": NUMBER, "namespace": TEXT, "value": TEXT, "number": NUMBER}
-        rows = yield Statement(
+        rows = yield Each(
             f"SELECT {WALLET_COLUMNS}, {dialect.last_entry_id}, a.namespace, a.value "
-            f"FROM {dialect.relation(':addressed', columns)} a LEFT JOIN customer_references r "
+            f"FROM {dialect.relation(columns)} a LEFT JOIN customer_references r "
             "ON r.merchant_id = a.merchant_id AND r.namespace = a.namespace AND r.value = a.value "
             "JOIN wallets w ON w.merchant_id = a.merchant_id AND w.id = coalesce(r.wallet_id, a.number) "
             f"{dialect.locking_wallets}",
-            {
-                "addressed": dialect.json(
-                    [(merchant_id, *reference_of(one), own_number(one)) for merchant_id, one in addressed]
-                )
-            },
+            columns,
+            [(*named, number) for named, number in addressed.items()],
         )
         for row in rows:
-            wallet = wallet_of(row)
-            *_, last_entry_id, namespace, value = row
-            self._wallets[wallet.id] = wallet
-            self._wallet_ids[wallet.merchant_id, CustomerReference(namespace, value)] = wallet.id
+            last_entry_id, namespace, value = row[-3:]
+            wallet_id, merchant_id = row[:2]
+            self._wallets[wallet_id] = wallet_of(row)
+            self._wallet_ids[merchant_id, namespace, value] = wallet_id
             self._largest_entry_id = max(self._largest_entry_id, last_entry_id)
 
     def _load_values(self, dialect: Dialect) -> Work[None]:
@@ -257,16 +261,18 @@ class _Wallets:
             if (namespace := order.instruction.adjustment.named_by) is not None
             for reference in _customers(order)
             if reference.namespace != namespace
-            and (wallet_id := self._wallet_ids.get((order.merchant_id, reference))) is not None
+            and (wallet_id := self._wallet_ids.get((order.merchant_id, reference.namespace, reference.value)))
         }
         if not wanted:
             return
-        relation = dialect.relation(":wanted", {"merchant_id": NUMBER, "wallet_id": NUMBER, "namespace": TEXT})
-        rows = yield Statement(
-            f"SELECT r.wallet_id, r.namespace, min(r.value) FROM {relation} a JOIN customer_references r "
+        columns = {"merchant_id": NUMBER, "wallet_id": NUMBER, "namespace": TEXT}
+        rows = yield Each(
+            "SELECT r.wallet_id, r.namespace, min(r.value) "
+            f"FROM {dialect.relation(columns)} a JOIN customer_references r "
             "ON r.merchant_id = a.merchant_id AND r.wallet_id = a.wallet_id AND r.namespace = a.namespace "
             "GROUP BY r.wallet_id, r.namespace",
-            {"wanted": dialect.json(list(wanted))},
+            columns,
+            list(wanted),
         )
         self._values = {(wallet_id, namespace): value for wallet_id, namespace, value in rows}
 
@@ -277,7 +283,7 @@ class _Wallets:
         unknown: list[tuple[CustomerReference, Wallet]] = []
         addressed: dict[int, tuple[CustomerReference, Wallet]] = {}
         for reference in _customers(order):
-            wallet_id = self._wallet_ids.get((merchant_id, reference))
+            wallet_id = self._wallet_ids.get((merchant_id, reference.namespace, reference.value))
             if wallet_id is not None:
                 wallet = self._wallets[wallet_id]
             elif not merchant.enrols_unknown_customers or reference.namespace == OWN_NAMESPACE:
@@ -303,17 +309,17 @@ class _Wallets:
         del self._free_wallet_ids[: len(unknown)]
         for reference, wallet in unknown:
             self._new_wallets.add(wallet.id)
-            self._wallet_ids[merchant_id, reference] = wallet.id
-            self._new_references.append((merchant_id, *reference_of(reference), wallet.id))
+            self._wallet_ids[merchant_id, reference.namespace, reference.value] = wallet.id
+            self._new_references.append((merchant_id, reference.namespace, reference.value, wallet.id))
         for wallet, entry in decided:
             self._wallets[wallet.id] = wallet
             self._entries.append((merchant_id, entry))
         return Receipt(
             merchant_id=merchant_id,
             count=len(decided),
-            entries=tuple(entry for _, entry in decided),
-            wallets=tuple(wallet for wallet, _ in decided),
-            customers=tuple(self._named(adjustment.named_by, *one) for one in addressed.values()),
+            entries=tuple([entry for _, entry in decided]),
+            wallets=tuple([wallet for wallet, _ in decided]),
+            customers=tuple([self._named(adjustment.named_by, *one) for one in addressed.values()]),
         )
 
     def _named(self, namespace: str | None, reference: CustomerReference, wallet: Wallet) -> CustomerReference:
@@ -340,9 +346,4 @@ def _customers(order: Order) -> tuple[CustomerReference, ...]:
     """Whom an order lists, each once: a customer listed twice is adjusted once, and enrolled once."""
     customers = order.instruction.adjustment.customers
     assert not isinstance(customers, Everyone)
-    return tuple(dict.fromkeys(customers)) if len(customers) > 1 else customers
-
-
-def reference_of(reference: CustomerReference) -> tuple[str, str]:
-    """The reference's two parts, as a row has them."""
-    return reference.namespace, reference.value
+    return customers if len(customers) == 1 else tuple(dict.fromkeys(customers))

@@ -247,8 +247,9 @@ class Reader:
 
 def own_number(reference: CustomerReference) -> int | None:
     """The wallet's number that a reference in the ledger's own namespace is; ``None`` where it is none."""
-    is_own = reference.namespace == OWN_NAMESPACE and _NUMBER.fullmatch(reference.value)
-    return int(reference.value) if is_own else None
+    if reference.namespace != OWN_NAMESPACE or not _NUMBER.fullmatch(reference.value):
+        return None
+    return int(reference.value)
 
 
 _ENDLESS: Final = 2**63 - 1

@@ -21,6 +21,14 @@ class Statement(NamedTuple):
     parameters: Mapping[str, Any] = {}
 
 
+class Each(NamedTuple):
+    """SQL for each of many rows of values, which it finds in its dialect's ``relation`` of their columns."""
+
+    sql: str
+    columns: Mapping[str, str]
+    rows: Sequence[Row]
+
+
 class Insert(NamedTuple):
     """New rows of a table, each with the values of its columns in their order."""
 
@@ -42,7 +50,7 @@ class NewIds(NamedTuple):
     how_many: int
 
 
-Step = Statement | Insert | Update | NewIds
+Step = Statement | Each | Insert | Update | NewIds
 
 Work = Generator[Step, list[Row], R]
 """Yields steps, is sent the rows of each, and gives what came of it."""
@@ -63,17 +71,14 @@ class Dialect(Protocol):
     last_entry_id: str
     """The id of the last entry of a wallet ``w``, or 0 where a new id is larger in any case."""
 
-    def json(self, rows: Sequence[object]) -> str:
-        """The JSON array for a parameter of those below."""
-
     def numbers(self, parameter: str) -> str:
         """A subquery of the whole numbers in a parameter that is a JSON array."""
 
     def texts(self, parameter: str) -> str:
         """A subquery of the texts in a parameter that is a JSON array."""
 
-    def relation(self, parameter: str, columns: Mapping[str, str]) -> str:
-        """A table of these columns, named with their types, from a parameter that is a JSON array of arrays."""
+    def relation(self, columns: Mapping[str, str]) -> str:
+        """The table of the rows of an ``Each``, with these columns, named with their types."""
 
     def contains(self, text: str, parameter: str) -> str:
         """Whether a text has another within it, in either case of letters."""
