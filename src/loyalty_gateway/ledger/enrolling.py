@@ -16,6 +16,7 @@ class Register:
     """A merchant's customers, to be enrolled and changed at the moment ``now``."""
 
     def __init__(self, dialect: Dialect, merchant_id: int, tiers: Sequence[Tier], now: int) -> None:
+        self._dialect = dialect
         self._reader = Reader(dialect, merchant_id, tiers)
         self._merchant_id = merchant_id
         self._now = now
@@ -34,6 +35,7 @@ class Register:
             raise Problem(Code.UNKNOWN_CUSTOMER)
         is_new = not known
         wallet_id = (yield from self._new_wallet()) if is_new else known.pop()
+        yield from self._hold(wallet_id)
         for reference in lacking:
             if reference.namespace in enrolment.replaces and not is_new:
                 yield Statement(
@@ -57,14 +59,15 @@ class Register:
 
     def update(self, update: CustomerUpdate) -> Work[Customer]:
         """See ``Ledger.update``."""
-        customer = yield from self._reader.customer(CustomerQuery(references=(update.customer,)))
-        wallet_id = customer.wallet.id
+        found = yield from self._reader.customer(CustomerQuery(references=(update.customer,)))
+        wallet_id = found.wallet.id
+        yield from self._hold(wallet_id)
         if update.excluded is not None:
             yield Statement(
                 "UPDATE wallets SET excluded = :excluded WHERE merchant_id = :merchant_id AND id = :wallet_id",
                 {"excluded": int(update.excluded), "merchant_id": self._merchant_id, "wallet_id": wallet_id},
             )
-        yield from self._keep_profile(customer, update.changes)
+        yield from self._keep_profile((yield from self._customer(wallet_id)), update.changes)
         yield from self._touch(wallet_id)
         return (yield from self._customer(wallet_id))
 
@@ -78,6 +81,14 @@ class Register:
         (wallet_id,) = only((yield NewIds(WALLETS, 1)))
         yield Insert(WALLETS, [row_of_wallet(blank_wallet(wallet_id, self._merchant_id, self._now))])
         return int(wallet_id)
+
+    def _hold(self, wallet_id: int) -> Work[None]:
+        """Keeps everybody else from the customer until the transaction ends."""
+        yield Statement(
+            "SELECT w.id FROM wallets w WHERE w.merchant_id = :merchant_id AND w.id = :wallet_id "
+            f"{self._dialect.locking_wallets}",
+            {"merchant_id": self._merchant_id, "wallet_id": wallet_id},
+        )
 
     def _customer(self, wallet_id: int) -> Work[Customer]:
         own = CustomerReference(OWN_NAMESPACE, str(wallet_id))

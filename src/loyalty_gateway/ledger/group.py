@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Final, NamedTuple
-
-import msgspec
+from typing import NamedTuple
 
 from loyalty_gateway import engine
 from loyalty_gateway.adjustment import (
@@ -12,15 +10,14 @@ from loyalty_gateway.adjustment import (
     CustomerReference,
     Entry,
     Everyone,
-    Idempotency,
-    Instruction,
     Receipt,
     Wallet,
 )
 from loyalty_gateway.ledger.everyone import adjust_everyone
 from loyalty_gateway.ledger.groups import Outcome
+from loyalty_gateway.ledger.keys import Keys, Order
 from loyalty_gateway.ledger.reading import own_number
-from loyalty_gateway.ledger.statements import Dialect, Each, Insert, NewIds, Statement, Update, Work
+from loyalty_gateway.ledger.statements import Dialect, Each, Insert, NewIds, Update, Work
 from loyalty_gateway.ledger.tables import (
     ENTRIES,
     NUMBER,
@@ -35,34 +32,16 @@ from loyalty_gateway.ledger.tables import (
 )
 from loyalty_gateway.problem import Code, Problem
 
-_LARGEST_KEPT_RECEIPT: Final = 100
-"""Customers whose entries are kept with an idempotency key; of longer lists only their number, as of everyone."""
-
-_encode = msgspec.json.Encoder().encode
-_decode_receipt = msgspec.json.Decoder(Receipt).decode
-
-
-class Order(NamedTuple):
-    """An instruction, and the number of its merchant."""
-
-    instruction: Instruction
-    merchant_id: int
-
-
 _Named = tuple[int, str, str]
 """A merchant's number, a namespace and a value."""
 
 
 class Terms(NamedTuple):
-    """What holds for a whole group: the moment, since when keys count, and the most wallets that are everyone."""
+    """What holds for a whole group: the moment, how long keys count, and the most wallets that are everyone."""
 
     now: int
-    keys_since: int
+    keep_keys: int
     everyone_at_most: int
-
-
-class Overtaken(Exception):  # noqa: N818 - not an error
-    """Somebody else wrote what this transaction has read; it is to begin anew."""
 
 
 def carry_out(dialect: Dialect, orders: Sequence[Order], terms: Terms) -> Work[list[Outcome]]:
@@ -87,7 +66,7 @@ def _is_everyone(order: Order) -> bool:
 
 
 def _carry_out_everyone(dialect: Dialect, order: Order, terms: Terms) -> Work[Outcome]:
-    keys = _Keys([order], terms)
+    keys = Keys([order], now=terms.now, keep=terms.keep_keys)
     yield from keys.load(dialect)
     try:
         receipt = keys.earlier(order)
@@ -99,7 +78,7 @@ def _carry_out_everyone(dialect: Dialect, order: Order, terms: Terms) -> Work[Ou
             keys.keep(order, receipt)
     except Problem as problem:
         return problem
-    yield from keys.write()
+    yield from keys.write(dialect)
     return receipt
 
 
@@ -107,7 +86,7 @@ def _carry_out_listed(dialect: Dialect, orders: Sequence[Order], terms: Terms) -
     wallets = _Wallets(orders, terms)
     yield from wallets.load(dialect)
     # Whoever waited for a wallet has to see the keys that were written with it.
-    keys = _Keys(orders, terms)
+    keys = Keys(orders, now=terms.now, keep=terms.keep_keys)
     yield from keys.load(dialect)
     outcomes: list[Outcome] = []
     for order in orders:
@@ -120,83 +99,8 @@ def _carry_out_listed(dialect: Dialect, orders: Sequence[Order], terms: Terms) -
         except Problem as problem:
             outcomes.append(problem)
     yield from wallets.write()
-    yield from keys.write()
+    yield from keys.write(dialect)
     return outcomes
-
-
-class _Keys:
-    """The idempotency keys of a run of orders."""
-
-    def __init__(self, orders: Sequence[Order], terms: Terms) -> None:
-        self._asked = [
-            (order.merchant_id, order.instruction.vendor, idempotency.key)
-            for order in orders
-            if (idempotency := order.instruction.idempotency) is not None
-        ]
-        self._terms = terms
-        self._kept: dict[tuple[int, str, str], tuple[bytes, bytes]] = {}
-        self._new: list[tuple[int, str, str, bytes, bytes]] = []
-
-    def load(self, dialect: Dialect) -> Work[None]:
-        if not self._asked:
-            return
-        columns = {"merchant_id": NUMBER, "vendor": TEXT, "key": TEXT}
-        rows = yield Each(
-            "SELECT k.merchant_id, k.vendor, k.key, k.fingerprint, k.receipt, k.created_at "
-            f"FROM {dialect.relation(columns)} a JOIN idempotency_keys k "
-            "ON k.merchant_id = a.merchant_id AND k.vendor = a.vendor AND k.key = a.key",
-            columns,
-            self._asked,
-        )
-        self._kept = {
-            (merchant_id, vendor, key): (fingerprint, receipt)
-            for merchant_id, vendor, key, fingerprint, receipt, created_at in rows
-            if created_at >= self._terms.keys_since
-        }
-
-    def earlier(self, order: Order) -> Receipt | None:
-        """The receipt that was given for the same request before; raises Problem KEY_REUSED."""
-        idempotency = order.instruction.idempotency
-        if idempotency is None or not self._kept:
-            return None
-        kept = self._kept.get((order.merchant_id, order.instruction.vendor, idempotency.key))
-        if kept is None:
-            return None
-        fingerprint, receipt = kept
-        if fingerprint != idempotency.fingerprint:
-            raise Problem(Code.KEY_REUSED)
-        return msgspec.structs.replace(_decode_receipt(receipt), replayed=True)
-
-    def keep(self, order: Order, receipt: Receipt) -> None:
-        """Remembers the receipt with the order's key, if it has one."""
-        idempotency: Idempotency | None = order.instruction.idempotency
-        if idempotency is None:
-            return
-        few = receipt.count <= _LARGEST_KEPT_RECEIPT
-        replayable = receipt if few else Receipt(merchant_id=receipt.merchant_id, count=receipt.count)
-        named = (order.merchant_id, order.instruction.vendor, idempotency.key)
-        self._new.append((*named, idempotency.fingerprint, _encode(replayable)))
-
-    def write(self) -> Work[None]:
-        for merchant_id, vendor, key, fingerprint, receipt in self._new:
-            written = yield Statement(
-                "INSERT INTO idempotency_keys AS k (merchant_id, vendor, key, fingerprint, receipt, created_at) "
-                "VALUES (:merchant_id, :vendor, :key, :fingerprint, :receipt, :now) "
-                "ON CONFLICT (merchant_id, vendor, key) DO UPDATE SET fingerprint = excluded.fingerprint, "
-                "receipt = excluded.receipt, created_at = excluded.created_at WHERE k.created_at < :since "
-                "RETURNING 1",
-                {
-                    "merchant_id": merchant_id,
-                    "vendor": vendor,
-                    "key": key,
-                    "fingerprint": fingerprint,
-                    "receipt": receipt,
-                    "now": self._terms.now,
-                    "since": self._terms.keys_since,
-                },
-            )
-            if not written:
-                raise Overtaken
 
 
 class _Wallets:

@@ -21,8 +21,9 @@ from loyalty_gateway.customer import (
     HistoryQuery,
 )
 from loyalty_gateway.ledger.enrolling import Register
-from loyalty_gateway.ledger.group import Order, Terms, carry_out
+from loyalty_gateway.ledger.group import Terms, carry_out
 from loyalty_gateway.ledger.groups import Gauges, Groups, Outcome
+from loyalty_gateway.ledger.keys import Order, forget_keys
 from loyalty_gateway.ledger.reading import Reader
 from loyalty_gateway.ledger.sqlite_dialect import SqliteDialect, add_functions, run
 from loyalty_gateway.ledger.sqlite_schema import MIGRATIONS
@@ -218,7 +219,7 @@ class SqliteLedger:
             return [self._failure(error) if isinstance(error, sqlite3.DatabaseError) else error]
 
     def _carry_out_group(self, db: sqlite3.Connection, now: int, orders: Sequence[Order]) -> list[Outcome]:
-        terms = Terms(now=now, keys_since=now - self._keep_keys, everyone_at_most=self._everyone_at_most)
+        terms = Terms(now=now, keep_keys=self._keep_keys, everyone_at_most=self._everyone_at_most)
         outcomes = run(db, carry_out(_DIALECT, orders, terms))
         self._forget_old_keys(db, now)
         return outcomes
@@ -246,11 +247,7 @@ class SqliteLedger:
     def _forget_old_keys(self, db: sqlite3.Connection, now: int) -> None:
         if now < self._forget_keys_at:
             return
-        forgotten = db.execute(
-            "DELETE FROM idempotency_keys WHERE (merchant_id, vendor, key) IN "
-            "(SELECT merchant_id, vendor, key FROM idempotency_keys WHERE created_at < ? LIMIT ?)",
-            (now - self._keep_keys, _FORGET_KEYS_AT_ONCE),
-        ).rowcount
+        forgotten = run(db, forget_keys(before=now - self._keep_keys, at_most=_FORGET_KEYS_AT_ONCE))
         if forgotten < _FORGET_KEYS_AT_ONCE:
             self._forget_keys_at = now + _FORGET_KEYS_EVERY_SECONDS * SECOND
 
