@@ -1,0 +1,358 @@
+"""The ledger in PostgreSQL, for several gateways at once: every group of adjustments one transaction."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NoReturn, TypeAlias, TypeVar
+
+import asyncpg
+
+from loyalty_gateway.adjustment import Instruction, Merchant, Receipt
+from loyalty_gateway.customer import (
+    Customer,
+    CustomerQuery,
+    Customers,
+    CustomersQuery,
+    CustomerUpdate,
+    Enrolled,
+    Enrolment,
+    History,
+    HistoryQuery,
+)
+from loyalty_gateway.ledger.enrolling import Register
+from loyalty_gateway.ledger.group import Terms, carry_out
+from loyalty_gateway.ledger.groups import Gauges, Groups, Outcome
+from loyalty_gateway.ledger.keys import Order, Overtaken, forget_keys
+from loyalty_gateway.ledger.postgres_dialect import Connection, PostgresDialect, prepare, run
+from loyalty_gateway.ledger.postgres_schema import MIGRATIONS
+from loyalty_gateway.ledger.reading import Reader
+from loyalty_gateway.ledger.statements import Work
+from loyalty_gateway.problem import Code, ConfigurationError, Problem
+
+R = TypeVar("R")
+
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+_DIALECT: Final = PostgresDialect()
+_SECOND: Final = 1_000_000
+_WRITERS: Final = 2
+_READERS: Final = 4
+_CONNECT_SECONDS: Final = 5.0
+_COMMAND_SECONDS: Final = 60.0
+_SETTLE_SECONDS: Final = 5.0
+_ATTEMPTS: Final = 6
+_FORGET_KEYS_EVERY_SECONDS: Final = 60
+_FORGET_KEYS_AT_ONCE: Final = 5_000
+
+# A gateway that stands still while it holds wallets must not hold up the others for ever.
+_SETTINGS: Final = {"lock_timeout": "5s", "idle_in_transaction_session_timeout": "30s"}
+
+_OVERTAKEN: Final = (
+    Overtaken,
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.UniqueViolationError,
+)
+_LOST: Final = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+)
+_MISTAKES: Final = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError)
+
+
+class _InDoubt(Exception):  # noqa: N818 - not known to be an error
+    """The connection was lost while a transaction was being committed."""
+
+
+class PostgresLedger:
+    """A ``Ledger`` in a PostgreSQL database, which other gateways may use at the same time.
+
+    Args:
+        url: ``postgresql://user:password@host:port/database``.
+        keep_keys_seconds: how long an idempotency key is remembered.
+        everyone_at_most: the most wallets that one adjustment of everyone reaches.
+        gauges: is told the size of each group.
+        clock: microseconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        keep_keys_seconds: float = 86_400,
+        everyone_at_most: int = 100_000,
+        gauges: Gauges | None = None,
+        clock: Callable[[], int] = lambda: time.time_ns() // 1_000,
+    ) -> None:
+        self._url = url
+        self._keep_keys = round(keep_keys_seconds * _SECOND)
+        self._everyone_at_most = everyone_at_most
+        self._clock = clock
+        self._forget_keys_at = 0
+        self._merchant_ids: dict[str, int] = {}
+        self._groups = Groups(self._carry_out, gauges)
+        self._writers: Pool | None = None
+        self._readers: Pool | None = None
+        self._is_failing = False
+
+    async def open(self) -> None:
+        """See ``Ledger.open``."""
+        try:
+            self._writers = await self._pool(_WRITERS)
+            self._readers = await self._pool(_READERS)
+            async with self._writers.acquire() as connection:
+                await _migrate(connection)
+        except ConfigurationError:
+            raise
+        except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            what = f"cannot be opened: {type(error).__name__}: {error}"
+            raise ConfigurationError("ledger: postgresql", what) from error
+        self._groups.start()
+
+    async def close(self) -> None:
+        """See ``Ledger.close``."""
+        await self._groups.close()
+        pools, self._writers, self._readers = (self._writers, self._readers), None, None
+        for pool in pools:
+            if pool is not None:
+                await pool.close()
+
+    async def adjust(self, instruction: Instruction) -> Receipt:
+        """See ``Ledger.adjust``."""
+        return await self._groups.join(instruction)
+
+    async def enrol(self, merchant: Merchant, enrolment: Enrolment) -> Enrolled:
+        """See ``Ledger.enrol``."""
+        return await self._register(merchant, lambda register: register.enrol(enrolment))
+
+    async def update(self, merchant: Merchant, update: CustomerUpdate) -> Customer:
+        """See ``Ledger.update``."""
+        return await self._register(merchant, lambda register: register.update(update))
+
+    async def customer(self, merchant: Merchant, query: CustomerQuery) -> Customer:
+        """See ``Ledger.customer``."""
+        return await self._ask(merchant, lambda reader: reader.customer(query))
+
+    async def customers(self, merchant: Merchant, query: CustomersQuery) -> Customers:
+        """See ``Ledger.customers``."""
+        return await self._ask(merchant, lambda reader: reader.list_customers(query))
+
+    async def history(self, merchant: Merchant, query: HistoryQuery) -> History:
+        """See ``Ledger.history``."""
+        return await self._ask(merchant, lambda reader: reader.history(query))
+
+    async def ready(self) -> bool:
+        """See ``Ledger.ready``."""
+        try:
+            if self._readers is None:
+                return False
+            async with self._readers.acquire(timeout=_CONNECT_SECONDS) as connection:
+                await connection.fetch("SELECT 1 FROM wallets LIMIT 1")
+            if self._is_failing and self._writers is not None:
+                async with self._writers.acquire(timeout=_CONNECT_SECONDS) as connection:
+                    # The smallest write there is, which changes nothing.
+                    await connection.execute("UPDATE schema_versions SET version = version WHERE version = 1")
+                self._is_failing = False
+        except (*_LOST, TimeoutError, asyncpg.PostgresError):
+            return False
+        return True
+
+    async def _pool(self, size: int) -> Pool:
+        return await asyncpg.create_pool(
+            self._url,
+            min_size=1,
+            max_size=size,
+            init=prepare,
+            timeout=_CONNECT_SECONDS,
+            command_timeout=_COMMAND_SECONDS,
+            server_settings=_SETTINGS,
+            statement_cache_size=512,
+        )
+
+    async def _ask(self, merchant: Merchant, work: Callable[[Reader], Work[R]]) -> R:
+        if self._readers is None:
+            raise Problem(Code.UNAVAILABLE)
+        try:
+            async with (
+                self._readers.acquire(timeout=_CONNECT_SECONDS) as connection,
+                connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
+                merchant_id = await self._known_merchant_id(connection, merchant)
+                return await run(connection, work(Reader(_DIALECT, merchant_id, merchant.tiers)))
+        except (*_LOST, TimeoutError, asyncpg.PostgresError) as error:
+            self._refuse(error)
+
+    async def _register(self, merchant: Merchant, work: Callable[[Register], Work[R]]) -> R:
+        def on(connection: Connection, merchant_id: int) -> Any:
+            return run(connection, work(Register(_DIALECT, merchant_id, merchant.tiers, self._clock())))
+
+        try:
+            merchant_id = await self._merchant_id(merchant)
+            result: R = await self._again(lambda connection: on(connection, merchant_id))
+        except (*_LOST, TimeoutError, asyncpg.PostgresError, _InDoubt) as error:
+            self._refuse(error)
+        return result
+
+    async def _carry_out(self, instructions: Sequence[Instruction]) -> Sequence[Outcome]:
+        """One outcome each; a fault that only one instruction causes refuses only that one."""
+        try:
+            orders = [Order(one, await self._merchant_id(one.merchant)) for one in instructions]
+            outcomes: Sequence[Outcome] = await self._again(
+                lambda connection: self._carry_out_group(connection, orders)
+            )
+            await self._forget_old_keys()
+        except Exception as error:  # noqa: BLE001 - told to whom it concerns
+            is_mistake = not isinstance(error, (*_LOST, TimeoutError, asyncpg.PostgresError, _InDoubt, Overtaken))
+            if len(instructions) > 1 and (is_mistake or isinstance(error, (*_MISTAKES, *_OVERTAKEN))):
+                return [outcome for one in instructions for outcome in await self._carry_out([one])]
+            failure = error if is_mistake else self._failure(error)
+            return [failure for _ in instructions]
+        return outcomes
+
+    async def _carry_out_group(self, connection: Connection, orders: Sequence[Order]) -> list[Outcome]:
+        terms = Terms(now=self._clock(), keep_keys=self._keep_keys, everyone_at_most=self._everyone_at_most)
+        return await run(connection, carry_out(_DIALECT, orders, terms))
+
+    async def _again(self, work: Callable[[Connection], Any]) -> Any:
+        """What the work gives in a transaction of its own, begun anew while somebody else comes between."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return await self._transaction(work)
+            except _OVERTAKEN:
+                if attempt == _ATTEMPTS:
+                    raise
+        raise AssertionError
+
+    async def _transaction(self, work: Callable[[Connection], Any]) -> Any:
+        if self._writers is None:
+            raise Problem(Code.UNAVAILABLE)
+        async with self._writers.acquire(timeout=_CONNECT_SECONDS) as connection:
+            transaction = connection.transaction(isolation="read_committed")
+            await transaction.start()
+            try:
+                result = await work(connection)
+            except BaseException:
+                if not connection.is_closed():
+                    await transaction.rollback()
+                raise
+            try:
+                await transaction.commit()
+            except _LOST as error:
+                if not await self._was_committed(result):
+                    raise _InDoubt from error
+        self._is_failing = False
+        return result
+
+    async def _was_committed(self, result: Any) -> bool:
+        """Whether what a lost connection was committing is there, once the server can tell."""
+        entries = [
+            (outcome.merchant_id, entry)
+            for outcome in (result if isinstance(result, list) else [])
+            if isinstance(outcome, Receipt) and not outcome.replayed
+            for entry in outcome.entries
+        ]
+        if not entries or self._writers is None:
+            return False
+        merchant_id, entry = entries[0]
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                async with self._writers.acquire(timeout=_CONNECT_SECONDS) as connection, connection.transaction():
+                    # The wallet is held until the lost transaction has ended, in whichever way.
+                    await connection.fetch(
+                        "SELECT id FROM wallets WHERE merchant_id = $1 AND id = $2 FOR UPDATE",
+                        merchant_id,
+                        entry.wallet_id,
+                    )
+                    found = await connection.fetch(
+                        "SELECT 1 FROM entries "
+                        "WHERE merchant_id = $1 AND wallet_id = $2 AND version = $3 AND id = $4",
+                        merchant_id,
+                        entry.wallet_id,
+                        entry.version,
+                        entry.id,
+                    )
+                    return bool(found)
+            except (*_LOST, TimeoutError, asyncpg.PostgresError):
+                await asyncio.sleep(0.1)
+        return False
+
+    async def _merchant_id(self, merchant: Merchant) -> int:
+        known = self._merchant_ids.get(merchant.name)
+        if known is not None:
+            return known
+        if self._writers is None:
+            raise Problem(Code.UNAVAILABLE)
+        async with self._writers.acquire(timeout=_CONNECT_SECONDS) as connection:
+            await connection.execute(
+                "INSERT INTO merchants (name) VALUES ($1) ON CONFLICT (name) DO NOTHING", merchant.name
+            )
+            return await self._known_merchant_id(connection, merchant)
+
+    async def _known_merchant_id(self, connection: Connection, merchant: Merchant) -> int:
+        """The merchant's number; 0, which is nobody's, for one that the ledger has not met."""
+        known = self._merchant_ids.get(merchant.name)
+        if known is None:
+            known = await connection.fetchval("SELECT id FROM merchants WHERE name = $1", merchant.name)
+            if known is None:
+                return 0
+            self._merchant_ids[merchant.name] = known
+        return known
+
+    async def _forget_old_keys(self) -> None:
+        now = self._clock()
+        if now < self._forget_keys_at:
+            return
+        before = now - self._keep_keys
+        forgotten = await self._again(
+            lambda connection: run(connection, forget_keys(before=before, at_most=_FORGET_KEYS_AT_ONCE))
+        )
+        if forgotten < _FORGET_KEYS_AT_ONCE:
+            self._forget_keys_at = now + _FORGET_KEYS_EVERY_SECONDS * _SECOND
+
+    def _failure(self, error: BaseException) -> Exception:
+        """What a failed write is told as; a row that breaks a constraint is a mistake of ours, not the store's."""
+        if isinstance(error, _MISTAKES) and not isinstance(error, asyncpg.UniqueViolationError):
+            return error
+        self._is_failing = True
+        is_busy = isinstance(error, (*_OVERTAKEN, asyncpg.LockNotAvailableError))
+        problem = Problem(Code.RECORD_BUSY if is_busy else Code.UNAVAILABLE)
+        problem.__cause__ = error
+        return problem
+
+    def _refuse(self, error: BaseException) -> NoReturn:
+        raise self._failure(error) from error
+
+
+async def _migrate(connection: Connection) -> None:
+    """Brings the schema up; several gateways may do so at once, and one of them applies each migration."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            await connection.execute(
+                "CREATE TABLE IF NOT EXISTS schema_versions "
+                "(version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)"
+            )
+            break
+        except (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError):
+            # Somebody else makes it at the same moment.
+            if attempt == _ATTEMPTS:
+                raise
+    version = await connection.fetchval("SELECT coalesce(max(version), 0) FROM schema_versions")
+    if version > len(MIGRATIONS):
+        raise ConfigurationError(
+            "ledger: postgresql",
+            f"has schema version {version}, this gateway knows up to {len(MIGRATIONS)}; use a newer gateway",
+        )
+    for number, migration in enumerate(MIGRATIONS, 1):
+        async with connection.transaction():
+            # Whoever writes the row first applies the migration; the others wait for that, and pass it over.
+            first = await connection.fetchval(
+                "INSERT INTO schema_versions (version, applied_at) VALUES ($1, $2) "
+                "ON CONFLICT (version) DO NOTHING RETURNING version",
+                number,
+                time.time_ns() // 1_000,
+            )
+            if first is not None:
+                await connection.execute(migration)
