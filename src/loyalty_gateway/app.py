@@ -1,10 +1,11 @@
 """The composition root: configuration in, ASGI application out; the only place that knows every part."""
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -31,6 +32,7 @@ from loyalty_gateway.vendor import Vendor
 
 _LOG = logging.getLogger(__name__)
 _SQLITE = "sqlite:///"
+_POSTGRES = ("postgresql://", "postgres://")
 _BROWSER_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # What a script may read of an answer beside its body: the vendors' rate limits, and what a retry needs.
 _BROWSER_HEADERS = (
@@ -121,14 +123,26 @@ def create_app(  # noqa: PLR0913 - what may be given instead of the usual parts
 
 def open_ledger(config: Config, metrics: Metrics | None = None) -> Ledger:
     """The configured ledger, not yet opened; raises ConfigurationError for an unknown kind."""
-    if not config.ledger.startswith(_SQLITE) or config.ledger == _SQLITE:
-        raise ConfigurationError("ledger", f"must be {_SQLITE}FILE, not {config.ledger.partition(':')[0]}:…")
-    return SqliteLedger(
-        config.ledger.removeprefix(_SQLITE),
-        keep_keys_seconds=config.idempotency.keep_hours * 3_600,
-        everyone_at_most=config.everyone_at_most,
-        gauges=metrics,
-    )
+    kept: dict[str, Any] = {
+        "keep_keys_seconds": config.idempotency.keep_hours * 3_600,
+        "everyone_at_most": config.everyone_at_most,
+        "gauges": metrics,
+    }
+    if config.ledger.startswith(_SQLITE) and config.ledger != _SQLITE:
+        return SqliteLedger(config.ledger.removeprefix(_SQLITE), **kept)
+    if config.ledger.startswith(_POSTGRES):
+        return _postgres_ledger()(config.ledger, **kept)
+    kind = config.ledger.partition(":")[0]
+    raise ConfigurationError("ledger", f"must be {_SQLITE}FILE or postgresql://HOST/DATABASE, not {kind}:…")
+
+
+def _postgres_ledger() -> Callable[..., Ledger]:
+    try:
+        from loyalty_gateway.ledger.postgres import PostgresLedger  # noqa: PLC0415 - an extra, not always installed
+    except ImportError as error:
+        what = f"{error.name} is missing: python3 -m pip install 'loyalty-gateway[postgres]'"
+        raise ConfigurationError("ledger: postgresql", what) from error
+    return PostgresLedger
 
 
 async def _enrol(ledger: Ledger, merchant: Merchant, references: tuple[CustomerReference, ...]) -> None:
