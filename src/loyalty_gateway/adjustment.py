@@ -4,6 +4,7 @@ Points are whole and signed 64-bit. Times are microseconds since the epoch, UTC.
 """
 
 import enum
+import re
 from typing import Any, Final
 
 import msgspec
@@ -27,9 +28,23 @@ class CustomerReference(msgspec.Struct, frozen=True, array_like=True):
         return f"{self.namespace}:{self.value}"
 
 
+_OWN_NAME: Final = re.compile(r"wallet_([1-9][0-9]{0,17})")
+
+
+def own_name(number: int) -> str:
+    """What a customer is called whom a vendor never named."""
+    return f"wallet_{number}"
+
+
 def customer_reference(namespace: str, value: str) -> CustomerReference:
-    """The reference in its canonical form: an email address means the same in any case."""
-    return CustomerReference(namespace, value.strip().lower() if namespace == "email" else value)
+    """The reference in its canonical form: an email address means the same in any case.
+
+    The ledger's own name for a customer means that one in every namespace, so that nobody else can be called so.
+    """
+    if namespace == "email":
+        return CustomerReference(namespace, value.strip().lower())
+    own = _OWN_NAME.fullmatch(value)
+    return CustomerReference(namespace, value) if own is None else CustomerReference(OWN_NAMESPACE, own[1])
 
 
 def whole_points(number: float) -> int:

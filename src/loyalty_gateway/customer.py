@@ -4,23 +4,11 @@ Times are microseconds since the epoch, UTC; dates are ``YYYY-MM-DD``.
 """
 
 import enum
-import re
 from collections.abc import Mapping
-from typing import Final
 
 import msgspec
 
-from loyalty_gateway.adjustment import (
-    OWN_NAMESPACE,
-    CustomerReference,
-    Entry,
-    Everyone,
-    Tier,
-    Wallet,
-    customer_reference,
-)
-
-_OWN_NAME: Final = re.compile(r"wallet_([1-9][0-9]{0,17})")
+from loyalty_gateway.adjustment import CustomerReference, Entry, Everyone, Tier, Wallet, own_name
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,13 +36,7 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
 
     def name(self, namespace: str) -> str:
         """The customer's name in a namespace, or the ledger's own for one that has none there."""
-        return self.value(namespace) or f"wallet_{self.wallet.id}"
-
-
-def named_customer(namespace: str, name: str) -> CustomerReference:
-    """Whom a name means that ``Customer.name`` may have given."""
-    own = _OWN_NAME.fullmatch(name)
-    return customer_reference(namespace, name) if own is None else CustomerReference(OWN_NAMESPACE, own[1])
+        return self.value(namespace) or own_name(self.wallet.id)
 
 
 class Existing(enum.Enum):
@@ -62,7 +44,9 @@ class Existing(enum.Enum):
 
     REFUSE = "refuse"
     KEEP = "keep"
+    """They stay as they are, and get references in those namespaces only where they have none."""
     UPDATE = "update"
+    """They get the references and the changes."""
 
 
 class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +55,7 @@ class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
     References that nobody has yet are added to the customer who has the others. ``attached`` are added too, but
     find nobody: one that is somebody else's is a conflict. In the namespaces that it ``replaces``, a reference
     that is added takes the place of the customer's earlier ones. ``changes`` are fields of the profile, by name.
+    ``refuses_excluded`` is for a request that says of the customer that they take part.
     """
 
     references: tuple[CustomerReference, ...]
@@ -78,6 +63,7 @@ class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
     replaces: tuple[str, ...] = ()
     changes: Mapping[str, object] = {}
     existing: Existing = Existing.KEEP
+    refuses_excluded: bool = False
 
 
 class Enrolled(msgspec.Struct, frozen=True, kw_only=True):

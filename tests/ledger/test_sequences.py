@@ -184,11 +184,15 @@ class Book:
             wallet_id = len(self.wallets) + 1
             self.wallets[wallet_id] = self._blank(wallet_id, merchant, now)
             self.owners[wallet_id] = merchant.name
-        elif any((merchant.name, reference) not in self.customers for reference in references):
-            wallet = self.wallets[wallet_id]
-            updated_at = max(now, wallet.updated_at + 1)
-            self.wallets[wallet_id] = msgspec.structs.replace(wallet, updated_at=updated_at)
-        self.customers |= {(merchant.name, reference): wallet_id for reference in references}
+            added = references
+        else:
+            named = {one.namespace for (_, one), owner in self.customers.items() if owner == wallet_id}
+            added = tuple(one for one in references if one.namespace not in named)
+            if added:
+                wallet = self.wallets[wallet_id]
+                updated_at = max(now, wallet.updated_at + 1)
+                self.wallets[wallet_id] = msgspec.structs.replace(wallet, updated_at=updated_at)
+        self.customers |= {(merchant.name, reference): wallet_id for reference in added}
         return wallet_id
 
     def _blank(self, wallet_id: int, merchant: Merchant, now: int) -> Wallet:

@@ -518,6 +518,8 @@ def test_an_adjustment_that_cannot_be_kept_fails_alone(
 
 
 def test_adjustments_that_arrive_together_are_committed_together(opened: Opened) -> None:
+    opened.gauges.sizes.clear()
+
     outcomes = opened.at_once(*(instruction(JANE, 1) for _ in range(1_000)))
 
     assert codes(outcomes) == [None] * 1_000

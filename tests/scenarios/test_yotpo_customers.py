@@ -129,7 +129,7 @@ def test_a_customer_is_named_in_many_ways(gateway: Gateway, query: str) -> None:
         {"customer_id": "1"},
         {"customer_id": "jane@example.com"},
         {"customer_id": "cust_abc123"},
-        {"customer_id": "wallet_1"},
+        {"customer_id": "wallet_99"},
         {"phone_number": "+14155552671"},
         {"pos_account_id": "6789012345"},
     ],
@@ -258,9 +258,8 @@ def test_the_tier_is_told_by_name_and_the_birthday_in_parts(start_gateway: Start
     config["merchants"]["demo"]["tiers"] = [{"name": "Gold", "points_required": 100}]
     gateway = start_gateway(config)
     _adjust(gateway, 100)
-    gateway.rows(
-        "INSERT INTO profiles (wallet_id, date_of_birth) VALUES (?, '1990-05-17')", gateway.wallet(_JANE)["id"]
-    )
+    born = {"date_of_birth": "1990-05-17"}
+    gateway.client.put("/mage/v1/customers/6789012345", json=born, headers={"authorization": "mage_demo_key"})
 
     customer = _customer(_get(gateway, customer_id="6789012345"))
 
@@ -711,3 +710,38 @@ def test_look_ups_are_counted_with_the_adjustments_of_their_surface(start_gatewa
 
     assert [answer.status_code for answer in answers] == [200, 429, 200, 429]
     assert [answer.headers.get("ratelimit-remaining") for answer in answers] == ["0", "0", None, None]
+
+
+def test_nobody_takes_the_name_that_the_ledger_gives_a_customer(gateway: Gateway) -> None:
+    lion = {"authorization": "Bearer pat_demo"}
+
+    refused = _save(gateway, email="eve@example.com", id="wallet_3")
+    known = _save(gateway, email="jane@new.example.com", id="wallet_1")
+    gateway.post("/loyaltylion/v2/customers/wallet_1/points", {"points": 99}, lion)
+
+    assert (refused.status_code, refused.json()) == (422, {"error": "Customer details belong to another customer"})
+    assert _customer(known)["third_party_id"] == "6789012345"
+    assert gateway.wallet(_JANE)["available"] == 99
+    assert len(gateway.rows("SELECT * FROM wallets")) == 2
+
+
+def test_an_excluded_customer_does_not_take_part_again_without_a_word(gateway: Gateway) -> None:
+    gateway.exclude(_JANE)
+
+    answer = _save(gateway, email="jane@example.com", opt_in=True)
+
+    assert (answer.status_code, answer.json()) == (
+        422,
+        {"error": "Customer is excluded from the loyalty programme"},
+    )
+    assert _customer(_save(gateway, email="jane@example.com", first_name="Jane"))["opt_in"] is False
+
+
+@pytest.mark.parametrize("spelt", ["4155552671", "(415) 555-2671"])
+def test_a_phone_number_as_its_country_writes_it_is_refused(gateway: Gateway, spelt: str) -> None:
+    saved = _save(gateway, email="jane@example.com", phone_number=spelt, country_iso_code="US")
+    found = _get(gateway, phone_number=spelt, country_iso_code="US")
+
+    for answer in (saved, found):
+        assert (answer.status_code, answer.json()) == (422, {"error": "phone_number is not valid"})
+    assert _customer(_get(gateway, customer_email="jane@example.com"))["phone_number"] is None

@@ -27,15 +27,21 @@ class Register:
         known = {wallet.id for wallet in found.values() if wallet is not None}
         if len(known) > 1 or (known and enrolment.existing is Existing.REFUSE):
             raise Problem(Code.CUSTOMER_CONFLICT)
+        if enrolment.refuses_excluded and any(wallet is not None and wallet.excluded for wallet in found.values()):
+            raise Problem(Code.CUSTOMER_EXCLUDED)
         attached = yield from self._owners(enrolment.attached)
         if any(wallet is not None and wallet.id not in known for wallet in attached.values()):
             raise Problem(Code.CUSTOMER_CONFLICT)
         lacking = [reference for reference, wallet in (found | attached).items() if wallet is None]
         if any(reference.namespace == OWN_NAMESPACE for reference in lacking):
-            raise Problem(Code.UNKNOWN_CUSTOMER)
+            # The ledger's own names are its own to give.
+            raise Problem(Code.CUSTOMER_CONFLICT)
         is_new = not known
         wallet_id = (yield from self._new_wallet()) if is_new else known.pop()
         yield from self._hold(wallet_id)
+        if enrolment.existing is Existing.KEEP and not is_new:
+            kept = {reference.namespace for reference in (yield from self._customer(wallet_id)).references}
+            lacking = [reference for reference in lacking if reference.namespace not in kept]
         for reference in lacking:
             if reference.namespace in enrolment.replaces and not is_new:
                 yield Statement(

@@ -1,39 +1,18 @@
-"""One group of adjustments: loaded at once, decided in order on a working set, written at once."""
+"""What is carried out in one transaction: adjustments in runs, everyone at once, customers one by one."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from loyalty_gateway import engine
-from loyalty_gateway.adjustment import (
-    OWN_NAMESPACE,
-    CustomerReference,
-    Entry,
-    Everyone,
-    Receipt,
-    Wallet,
-)
+from loyalty_gateway.adjustment import Everyone, Receipt
+from loyalty_gateway.customer import Enrolment
+from loyalty_gateway.ledger.enrolling import Register
 from loyalty_gateway.ledger.everyone import adjust_everyone
-from loyalty_gateway.ledger.groups import Outcome
-from loyalty_gateway.ledger.keys import Keys, Order
-from loyalty_gateway.ledger.reading import own_number
-from loyalty_gateway.ledger.statements import Dialect, Each, Insert, NewIds, Update, Work
-from loyalty_gateway.ledger.tables import (
-    ENTRIES,
-    NUMBER,
-    REFERENCES,
-    TEXT,
-    WALLET_COLUMNS,
-    WALLETS,
-    blank_wallet,
-    row_of_entry,
-    row_of_wallet,
-    wallet_of,
-)
-from loyalty_gateway.problem import Code, Problem
-
-_Named = tuple[int, str, str]
-"""A merchant's number, a namespace and a value."""
+from loyalty_gateway.ledger.keys import Keys
+from loyalty_gateway.ledger.orders import Order, Outcome, Registration, Task
+from loyalty_gateway.ledger.statements import Dialect, Work
+from loyalty_gateway.ledger.working_set import WorkingSet
+from loyalty_gateway.problem import Problem
 
 
 class Terms(NamedTuple):
@@ -44,46 +23,62 @@ class Terms(NamedTuple):
     everyone_at_most: int
 
 
-def carry_out(dialect: Dialect, orders: Sequence[Order], terms: Terms) -> Work[list[Outcome]]:
-    """One outcome for each order, as if they came one after another; a refused one leaves no trace.
+def carry_out(dialect: Dialect, tasks: Sequence[tuple[Task, int]], terms: Terms) -> Work[list[Outcome]]:
+    """One outcome for each task, as if they came one after another; a refused one leaves no trace.
+
+    Args:
+        dialect: of the database.
+        tasks: what is to be carried out, each with the number of its merchant.
+        terms: what holds for all of them.
 
     Raises:
         Overtaken: the transaction is to begin anew.
     """
     outcomes: list[Outcome] = []
-    for is_everyone, run in groupby(orders, _is_everyone):
-        if is_everyone:
-            for order in run:
-                outcome = yield from _carry_out_everyone(dialect, order, terms)
-                outcomes.append(outcome)
-        else:
-            outcomes += yield from _carry_out_listed(dialect, list(run), terms)
+    for run_of_orders, run in groupby(tasks, _is_listed):
+        if run_of_orders:
+            orders = [Order(task, merchant_id) for task, merchant_id in run if not isinstance(task, Registration)]
+            outcomes += yield from _adjust(dialect, orders, terms)
+            continue
+        for task, merchant_id in run:
+            try:
+                if isinstance(task, Registration):
+                    outcome = yield from _register(dialect, task, merchant_id, terms)
+                else:
+                    outcome = yield from _adjust_everyone(dialect, Order(task, merchant_id), terms)
+            except Problem as problem:
+                outcome = problem
+            outcomes.append(outcome)
     return outcomes
 
 
-def _is_everyone(order: Order) -> bool:
-    return isinstance(order.instruction.adjustment.customers, Everyone)
+def _is_listed(task: tuple[Task, int]) -> bool:
+    return not isinstance(task[0], Registration) and not isinstance(task[0].adjustment.customers, Everyone)
 
 
-def _carry_out_everyone(dialect: Dialect, order: Order, terms: Terms) -> Work[Outcome]:
+def _register(dialect: Dialect, task: Registration, merchant_id: int, terms: Terms) -> Work[Outcome]:
+    register = Register(dialect, merchant_id, task.merchant.tiers, terms.now)
+    if isinstance(task.asked, Enrolment):
+        return (yield from register.enrol(task.asked))
+    return (yield from register.update(task.asked))
+
+
+def _adjust_everyone(dialect: Dialect, order: Order, terms: Terms) -> Work[Outcome]:
     keys = Keys([order], now=terms.now, keep=terms.keep_keys)
     yield from keys.load(dialect)
-    try:
-        receipt = keys.earlier(order)
-        if receipt is None:
-            count = yield from adjust_everyone(
-                dialect, order.instruction, order.merchant_id, now=terms.now, at_most=terms.everyone_at_most
-            )
-            receipt = Receipt(merchant_id=order.merchant_id, count=count)
-            keys.keep(order, receipt)
-    except Problem as problem:
-        return problem
+    receipt = keys.earlier(order)
+    if receipt is None:
+        count = yield from adjust_everyone(
+            dialect, order.instruction, order.merchant_id, now=terms.now, at_most=terms.everyone_at_most
+        )
+        receipt = Receipt(merchant_id=order.merchant_id, count=count)
+        keys.keep(order, receipt)
     yield from keys.write(dialect)
     return receipt
 
 
-def _carry_out_listed(dialect: Dialect, orders: Sequence[Order], terms: Terms) -> Work[list[Outcome]]:
-    wallets = _Wallets(orders, terms)
+def _adjust(dialect: Dialect, orders: Sequence[Order], terms: Terms) -> Work[list[Outcome]]:
+    wallets = WorkingSet(orders, terms.now)
     yield from wallets.load(dialect)
     # Whoever waited for a wallet has to see the keys that were written with it.
     keys = Keys(orders, now=terms.now, keep=terms.keep_keys)
@@ -101,153 +96,3 @@ def _carry_out_listed(dialect: Dialect, orders: Sequence[Order], terms: Terms) -
     yield from wallets.write()
     yield from keys.write(dialect)
     return outcomes
-
-
-class _Wallets:
-    """The wallets of a run of orders.
-
-    What an order changes enters the set only when the whole order is decided, so that a refused one leaves no
-    trace.
-    """
-
-    def __init__(self, orders: Sequence[Order], terms: Terms) -> None:
-        self._orders = orders
-        self._now = terms.now
-        self._wallets: dict[int, Wallet] = {}
-        self._wallet_ids: dict[_Named, int] = {}
-        self._values: dict[tuple[int, str], str] = {}
-        self._free_wallet_ids: list[int] = []
-        self._free_entry_ids: list[int] = []
-        self._new_wallets: set[int] = set()
-        self._new_references: list[tuple[int, str, str, int]] = []
-        self._entries: list[tuple[int, Entry]] = []
-        self._largest_entry_id = 0
-
-    def load(self, dialect: Dialect) -> Work[None]:
-        """Reads what the orders are about, and has it held against everybody else until the transaction ends."""
-        addressed = {
-            (order.merchant_id, reference.namespace, reference.value): own_number(reference)
-            for order in self._orders
-            for reference in _customers(order)
-        }
-        yield from self._load_addressed(dialect, addressed)
-        yield from self._load_values(dialect)
-        lacking = sum(named not in self._wallet_ids for named in addressed)
-        if lacking and any(order.instruction.merchant.enrols_unknown_customers for order in self._orders):
-            self._free_wallet_ids = [wallet_id for (wallet_id,) in (yield NewIds(WALLETS, lacking))]
-        count = sum(len(_customers(order)) for order in self._orders)
-        while count and (not self._free_entry_ids or self._free_entry_ids[0] <= self._largest_entry_id):
-            self._free_entry_ids = [entry_id for (entry_id,) in (yield NewIds(ENTRIES, count))]
-
-    def _load_addressed(self, dialect: Dialect, addressed: Mapping[_Named, int | None]) -> Work[None]:
-        columns = {"merchant_id": NUMBER, "namespace": TEXT, "value": TEXT, "number": NUMBER}
-        rows = yield Each(
-            f"SELECT {WALLET_COLUMNS}, {dialect.last_entry_id}, a.namespace, a.value "
-            f"FROM {dialect.relation(columns)} a LEFT JOIN customer_references r "
-            "ON r.merchant_id = a.merchant_id AND r.namespace = a.namespace AND r.value = a.value "
-            "JOIN wallets w ON w.merchant_id = a.merchant_id AND w.id = coalesce(r.wallet_id, a.number) "
-            f"{dialect.locking_wallets}",
-            columns,
-            [(*named, number) for named, number in addressed.items()],
-        )
-        for row in rows:
-            last_entry_id, namespace, value = row[-3:]
-            wallet_id, merchant_id = row[:2]
-            self._wallets[wallet_id] = wallet_of(row)
-            self._wallet_ids[merchant_id, namespace, value] = wallet_id
-            self._largest_entry_id = max(self._largest_entry_id, last_entry_id)
-
-    def _load_values(self, dialect: Dialect) -> Work[None]:
-        """The values by which answers name customers who were addressed by others."""
-        wanted = {
-            (order.merchant_id, wallet_id, namespace)
-            for order in self._orders
-            if (namespace := order.instruction.adjustment.named_by) is not None
-            for reference in _customers(order)
-            if reference.namespace != namespace
-            and (wallet_id := self._wallet_ids.get((order.merchant_id, reference.namespace, reference.value)))
-        }
-        if not wanted:
-            return
-        columns = {"merchant_id": NUMBER, "wallet_id": NUMBER, "namespace": TEXT}
-        rows = yield Each(
-            "SELECT r.wallet_id, r.namespace, min(r.value) "
-            f"FROM {dialect.relation(columns)} a JOIN customer_references r "
-            "ON r.merchant_id = a.merchant_id AND r.wallet_id = a.wallet_id AND r.namespace = a.namespace "
-            "GROUP BY r.wallet_id, r.namespace",
-            columns,
-            list(wanted),
-        )
-        self._values = {(wallet_id, namespace): value for wallet_id, namespace, value in rows}
-
-    def adjust(self, order: Order) -> Receipt:
-        """The receipt of an order; raises Problem."""
-        (instruction, merchant_id) = order
-        adjustment, merchant = instruction.adjustment, instruction.merchant
-        unknown: list[tuple[CustomerReference, Wallet]] = []
-        addressed: dict[int, tuple[CustomerReference, Wallet]] = {}
-        for reference in _customers(order):
-            wallet_id = self._wallet_ids.get((merchant_id, reference.namespace, reference.value))
-            if wallet_id is not None:
-                wallet = self._wallets[wallet_id]
-            elif not merchant.enrols_unknown_customers or reference.namespace == OWN_NAMESPACE:
-                raise Problem(Code.UNKNOWN_CUSTOMER)
-            else:
-                wallet = blank_wallet(self._free_wallet_ids[len(unknown)], merchant_id, self._now)
-                unknown.append((reference, wallet))
-            addressed.setdefault(wallet.id, (reference, wallet))
-        key = instruction.idempotency.key if instruction.idempotency is not None else None
-        decided = [
-            engine.decide(
-                wallet,
-                adjustment,
-                vendor=instruction.vendor,
-                tiers=merchant.tiers,
-                entry_id=entry_id,
-                now=self._now,
-                idempotency_key=key,
-            )
-            for entry_id, (_, wallet) in zip(self._free_entry_ids, addressed.values(), strict=False)
-        ]
-        del self._free_entry_ids[: len(decided)]
-        del self._free_wallet_ids[: len(unknown)]
-        for reference, wallet in unknown:
-            self._new_wallets.add(wallet.id)
-            self._wallet_ids[merchant_id, reference.namespace, reference.value] = wallet.id
-            self._new_references.append((merchant_id, reference.namespace, reference.value, wallet.id))
-        for wallet, entry in decided:
-            self._wallets[wallet.id] = wallet
-            self._entries.append((merchant_id, entry))
-        return Receipt(
-            merchant_id=merchant_id,
-            count=len(decided),
-            entries=tuple([entry for _, entry in decided]),
-            wallets=tuple([wallet for wallet, _ in decided]),
-            customers=tuple([self._named(adjustment.named_by, *one) for one in addressed.values()]),
-        )
-
-    def _named(self, namespace: str | None, reference: CustomerReference, wallet: Wallet) -> CustomerReference:
-        """The customer's reference in the namespace, or the one addressed where there is none."""
-        value = None if namespace is None else self._values.get((wallet.id, namespace))
-        return reference if namespace is None or value is None else CustomerReference(namespace, value)
-
-    def write(self) -> Work[None]:
-        """Writes what the orders came to."""
-        if self._new_wallets:
-            yield Insert(WALLETS, list(self._rows(sorted(self._new_wallets))))
-        if self._entries:
-            moved = {entry.wallet_id for _, entry in self._entries} - self._new_wallets
-            yield Update(WALLETS, list(self._rows(moved)))
-            yield Insert(ENTRIES, [row_of_entry(merchant_id, entry) for merchant_id, entry in self._entries])
-        if self._new_references:
-            yield Insert(REFERENCES, self._new_references)
-
-    def _rows(self, wallet_ids: Sequence[int] | set[int]) -> Iterator[tuple[object, ...]]:
-        return (row_of_wallet(self._wallets[wallet_id]) for wallet_id in wallet_ids)
-
-
-def _customers(order: Order) -> tuple[CustomerReference, ...]:
-    """Whom an order lists, each once: a customer listed twice is adjusted once, and enrolled once."""
-    customers = order.instruction.adjustment.customers
-    assert not isinstance(customers, Everyone)
-    return customers if len(customers) == 1 else tuple(dict.fromkeys(customers))

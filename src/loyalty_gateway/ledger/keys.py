@@ -1,11 +1,11 @@
 """Idempotency keys: which requests came before, what they were answered, and how long that is remembered."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import msgspec
 
-from loyalty_gateway.adjustment import Instruction, Receipt
+from loyalty_gateway.adjustment import Receipt
+from loyalty_gateway.ledger.orders import Order, Overtaken
 from loyalty_gateway.ledger.statements import Dialect, Each, Statement, Work
 from loyalty_gateway.ledger.tables import BYTES, NUMBER, TEXT
 from loyalty_gateway.problem import Code, Problem
@@ -18,17 +18,6 @@ _KEPT = _NAMED | {"fingerprint": BYTES, "receipt": BYTES, "created_at": NUMBER}
 
 _encode = msgspec.json.Encoder().encode
 _decode_receipt = msgspec.json.Decoder(Receipt).decode
-
-
-class Order(NamedTuple):
-    """An instruction, and the number of its merchant."""
-
-    instruction: Instruction
-    merchant_id: int
-
-
-class Overtaken(Exception):  # noqa: N818 - not an error
-    """Somebody else wrote what this transaction has read; it is to begin anew."""
 
 
 class Keys:

@@ -19,10 +19,10 @@ from loyalty_gateway.customer import (
     History,
     HistoryQuery,
 )
-from loyalty_gateway.ledger.enrolling import Register
 from loyalty_gateway.ledger.group import Terms, carry_out
-from loyalty_gateway.ledger.groups import Gauges, Groups, Outcome
-from loyalty_gateway.ledger.keys import Order, Overtaken, forget_keys
+from loyalty_gateway.ledger.groups import Gauges, Groups
+from loyalty_gateway.ledger.keys import forget_keys
+from loyalty_gateway.ledger.orders import Outcome, Overtaken, Task
 from loyalty_gateway.ledger.postgres_dialect import Connection, PostgresDialect, prepare, run
 from loyalty_gateway.ledger.postgres_schema import MIGRATIONS
 from loyalty_gateway.ledger.reading import Reader
@@ -121,15 +121,15 @@ class PostgresLedger:
 
     async def adjust(self, instruction: Instruction) -> Receipt:
         """See ``Ledger.adjust``."""
-        return await self._groups.join(instruction)
+        return await self._groups.adjust(instruction)
 
     async def enrol(self, merchant: Merchant, enrolment: Enrolment) -> Enrolled:
         """See ``Ledger.enrol``."""
-        return await self._register(merchant, lambda register: register.enrol(enrolment))
+        return await self._groups.enrol(merchant, enrolment)
 
     async def update(self, merchant: Merchant, update: CustomerUpdate) -> Customer:
         """See ``Ledger.update``."""
-        return await self._register(merchant, lambda register: register.update(update))
+        return await self._groups.update(merchant, update)
 
     async def customer(self, merchant: Merchant, query: CustomerQuery) -> Customer:
         """See ``Ledger.customer``."""
@@ -184,36 +184,25 @@ class PostgresLedger:
         except (*_LOST, TimeoutError, asyncpg.PostgresError) as error:
             self._refuse(error)
 
-    async def _register(self, merchant: Merchant, work: Callable[[Register], Work[R]]) -> R:
-        def on(connection: Connection, merchant_id: int) -> Any:
-            return run(connection, work(Register(_DIALECT, merchant_id, merchant.tiers, self._clock())))
-
+    async def _carry_out(self, tasks: Sequence[Task]) -> Sequence[Outcome]:
+        """One outcome each; a fault that only one task causes refuses only that one."""
         try:
-            merchant_id = await self._merchant_id(merchant)
-            result: R = await self._again(lambda connection: on(connection, merchant_id))
-        except (*_LOST, TimeoutError, asyncpg.PostgresError, _InDoubt) as error:
-            self._refuse(error)
-        return result
-
-    async def _carry_out(self, instructions: Sequence[Instruction]) -> Sequence[Outcome]:
-        """One outcome each; a fault that only one instruction causes refuses only that one."""
-        try:
-            orders = [Order(one, await self._merchant_id(one.merchant)) for one in instructions]
+            known = [(task, await self._merchant_id(task.merchant)) for task in tasks]
             outcomes: Sequence[Outcome] = await self._again(
-                lambda connection: self._carry_out_group(connection, orders)
+                lambda connection: self._carry_out_group(connection, known)
             )
             await self._forget_old_keys()
         except Exception as error:  # noqa: BLE001 - told to whom it concerns
             is_mistake = not isinstance(error, (*_LOST, TimeoutError, asyncpg.PostgresError, _InDoubt, Overtaken))
-            if len(instructions) > 1 and (is_mistake or isinstance(error, (*_MISTAKES, *_OVERTAKEN))):
-                return [outcome for one in instructions for outcome in await self._carry_out([one])]
+            if len(tasks) > 1 and (is_mistake or isinstance(error, (*_MISTAKES, *_OVERTAKEN))):
+                return [outcome for one in tasks for outcome in await self._carry_out([one])]
             failure = error if is_mistake else self._failure(error)
-            return [failure for _ in instructions]
+            return [failure for _ in tasks]
         return outcomes
 
-    async def _carry_out_group(self, connection: Connection, orders: Sequence[Order]) -> list[Outcome]:
+    async def _carry_out_group(self, connection: Connection, tasks: Sequence[tuple[Task, int]]) -> list[Outcome]:
         terms = Terms(now=self._clock(), keep_keys=self._keep_keys, everyone_at_most=self._everyone_at_most)
-        return await run(connection, carry_out(_DIALECT, orders, terms))
+        return await run(connection, carry_out(_DIALECT, tasks, terms))
 
     async def _again(self, work: Callable[[Connection], Any]) -> Any:
         """What the work gives in a transaction of its own, begun anew while somebody else comes between."""

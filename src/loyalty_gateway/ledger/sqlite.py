@@ -20,10 +20,10 @@ from loyalty_gateway.customer import (
     History,
     HistoryQuery,
 )
-from loyalty_gateway.ledger.enrolling import Register
 from loyalty_gateway.ledger.group import Terms, carry_out
-from loyalty_gateway.ledger.groups import Gauges, Groups, Outcome
-from loyalty_gateway.ledger.keys import Order, forget_keys
+from loyalty_gateway.ledger.groups import Gauges, Groups
+from loyalty_gateway.ledger.keys import forget_keys
+from loyalty_gateway.ledger.orders import Outcome, Task
 from loyalty_gateway.ledger.reading import Reader
 from loyalty_gateway.ledger.sqlite_dialect import SqliteDialect, add_functions, run
 from loyalty_gateway.ledger.sqlite_schema import MIGRATIONS
@@ -38,7 +38,7 @@ SECOND: Final = 1_000_000
 _BUSY_TIMEOUT_SECONDS: Final = 2.0
 _FORGET_KEYS_EVERY_SECONDS: Final = 60
 _FORGET_KEYS_AT_ONCE: Final = 5_000
-_READERS: Final = 4
+_READERS: Final = 2
 _DIALECT: Final = SqliteDialect()
 
 
@@ -74,6 +74,8 @@ class SqliteLedger:
         self._closed = False
         self._is_failing = False
         self._readers = ThreadPoolExecutor(max_workers=_READERS, thread_name_prefix="ledger-reader")
+        # What reads much has threads of its own, so that nobody who reads little waits behind it.
+        self._long_readers = ThreadPoolExecutor(max_workers=_READERS, thread_name_prefix="ledger-long-reader")
         self._reader_connections: list[sqlite3.Connection] = []
         self._reader = threading.local()
 
@@ -91,22 +93,17 @@ class SqliteLedger:
         await self._in_writer(self._close)
         self._writer.shutdown()
         self._readers.shutdown()
+        self._long_readers.shutdown()
         for connection in self._reader_connections:
             connection.close()
 
     async def enrol(self, merchant: Merchant, enrolment: Enrolment) -> Enrolled:
         """See ``Ledger.enrol``."""
-        return await self._register(merchant, lambda register: register.enrol(enrolment))
+        return await self._groups.enrol(merchant, enrolment)
 
     async def update(self, merchant: Merchant, update: CustomerUpdate) -> Customer:
         """See ``Ledger.update``."""
-        return await self._register(merchant, lambda register: register.update(update))
-
-    async def _register(self, merchant: Merchant, work: Callable[[Register], Work[R]]) -> R:
-        def write(db: sqlite3.Connection, now: int) -> R:
-            return run(db, work(Register(_DIALECT, self._merchant_id(merchant), merchant.tiers, now)))
-
-        return await self._write(write)
+        return await self._groups.update(merchant, update)
 
     async def customer(self, merchant: Merchant, query: CustomerQuery) -> Customer:
         """See ``Ledger.customer``."""
@@ -114,38 +111,42 @@ class SqliteLedger:
 
     async def customers(self, merchant: Merchant, query: CustomersQuery) -> Customers:
         """See ``Ledger.customers``."""
-        return await self._ask(merchant, lambda reader: reader.list_customers(query))
+        return await self._ask(merchant, lambda reader: reader.list_customers(query), self._long_readers)
 
     async def history(self, merchant: Merchant, query: HistoryQuery) -> History:
         """See ``Ledger.history``."""
-        return await self._ask(merchant, lambda reader: reader.history(query))
+        is_long = query.limit is None or query.by_points
+        readers = self._long_readers if is_long else self._readers
+        return await self._ask(merchant, lambda reader: reader.history(query), readers)
 
-    async def _ask(self, merchant: Merchant, work: Callable[[Reader], Work[R]]) -> R:
+    async def _ask(
+        self, merchant: Merchant, work: Callable[[Reader], Work[R]], readers: ThreadPoolExecutor | None = None
+    ) -> R:
         def read(db: sqlite3.Connection) -> R:
             found = db.execute("SELECT id FROM merchants WHERE name = ?", (merchant.name,)).fetchone()
             # 0 is nobody's: a merchant whom the ledger never met has nothing in it.
             return run(db, work(Reader(_DIALECT, 0 if found is None else found[0], merchant.tiers)))
 
-        return await self._read(read)
+        return await self._read(read, readers or self._readers)
 
     async def adjust(self, instruction: Instruction) -> Receipt:
         """See ``Ledger.adjust``."""
-        return await self._groups.join(instruction)
+        return await self._groups.adjust(instruction)
 
     async def ready(self) -> bool:
         """See ``Ledger.ready``."""
         try:
-            await self._read(_probe)
+            await self._read(_probe, self._readers)
             if self._is_failing:
-                await self._write(_rewrite_version)
+                await self._in_writer(self._try_to_write)
         except Problem:
             return False
         return True
 
-    async def _read(self, work: Callable[[sqlite3.Connection], R]) -> R:
+    async def _read(self, work: Callable[[sqlite3.Connection], R], readers: ThreadPoolExecutor) -> R:
         if self._db is None or self._closed:
             raise Problem(Code.UNAVAILABLE)
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._in_snapshot, work)
+        return await asyncio.get_running_loop().run_in_executor(readers, self._in_snapshot, work)
 
     def _in_snapshot(self, work: Callable[[sqlite3.Connection], R]) -> R:
         try:
@@ -168,16 +169,9 @@ class SqliteLedger:
             self._reader_connections.append(db)
         return db
 
-    async def _write(self, work: Callable[[sqlite3.Connection, int], R]) -> R:
-        if self._closed:
-            raise Problem(Code.UNAVAILABLE)
-        return await self._in_writer(lambda: self._written(work))
-
-    def _written(self, work: Callable[[sqlite3.Connection, int], R]) -> R:
+    def _try_to_write(self) -> None:
         try:
-            return self._transaction(work)
-        except sqlite3.IntegrityError:
-            raise
+            self._transaction(_rewrite_version)
         except sqlite3.DatabaseError as error:
             raise self._failure(error) from error
 
@@ -201,26 +195,29 @@ class SqliteLedger:
             raise Problem(Code.UNAVAILABLE)
         return self._db
 
-    async def _carry_out_in_writer(self, instructions: Sequence[Instruction]) -> Sequence[Outcome]:
-        return await self._in_writer(lambda: self._carry_out(instructions))
+    async def _carry_out_in_writer(self, tasks: Sequence[Task]) -> Sequence[Outcome]:
+        return await self._in_writer(lambda: self._carry_out(tasks))
 
-    def _carry_out(self, instructions: Sequence[Instruction]) -> list[Outcome]:
-        """One outcome each; a fault that only one instruction causes refuses only that one."""
+    def _carry_out(self, tasks: Sequence[Task]) -> list[Outcome]:
+        """One outcome each; a fault that only one task causes refuses only that one."""
         try:
-            orders = [Order(one, self._merchant_id(one.merchant)) for one in instructions]
-            return self._transaction(lambda db, now: self._carry_out_group(db, now, orders))
+            # Before the transaction, since what it undoes must not be remembered.
+            known = [(task, self._merchant_id(task.merchant)) for task in tasks]
+            return self._transaction(lambda db, now: self._carry_out_group(db, now, known))
         except sqlite3.OperationalError as error:
             # The store itself: trying again for each would only make everybody wait.
             problem = self._failure(error)
-            return [problem for _ in instructions]
+            return [problem for _ in tasks]
         except Exception as error:  # noqa: BLE001 - told to whom it concerns
-            if len(instructions) > 1:
-                return [outcome for one in instructions for outcome in self._carry_out([one])]
+            if len(tasks) > 1:
+                return [outcome for one in tasks for outcome in self._carry_out([one])]
             return [self._failure(error) if isinstance(error, sqlite3.DatabaseError) else error]
 
-    def _carry_out_group(self, db: sqlite3.Connection, now: int, orders: Sequence[Order]) -> list[Outcome]:
+    def _carry_out_group(
+        self, db: sqlite3.Connection, now: int, tasks: Sequence[tuple[Task, int]]
+    ) -> list[Outcome]:
         terms = Terms(now=now, keep_keys=self._keep_keys, everyone_at_most=self._everyone_at_most)
-        outcomes = run(db, carry_out(_DIALECT, orders, terms))
+        outcomes = run(db, carry_out(_DIALECT, tasks, terms))
         self._forget_old_keys(db, now)
         return outcomes
 

@@ -73,10 +73,17 @@ MIGRATIONS: Final = (
     ALTER TABLE entries ADD COLUMN granted_after INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE entries ADD COLUMN grants_after INTEGER NOT NULL DEFAULT 0;
 
+    -- Added up in two halves, since a sum beyond 64 bits is an error; such a wallet has had the most there can be.
     UPDATE entries SET granted_after = so_far.granted, grants_after = so_far.grants
     FROM (
-        SELECT id, sum(max(points_delta, 0)) OVER wallet AS granted, sum(points_delta > 0) OVER wallet AS grants
-        FROM entries WINDOW wallet AS (PARTITION BY wallet_id ORDER BY version)
+        SELECT id, grants, CASE WHEN high + (low >> 32) >= 1 << 31 THEN 9223372036854775807
+                                ELSE ((high + (low >> 32)) << 32) + (low & 4294967295) END AS granted
+        FROM (
+            SELECT id, sum(points_delta > 0) OVER wallet AS grants,
+                   sum(max(points_delta, 0) >> 32) OVER wallet AS high,
+                   sum(max(points_delta, 0) & 4294967295) OVER wallet AS low
+            FROM entries WINDOW wallet AS (PARTITION BY wallet_id ORDER BY version)
+        )
     ) AS so_far WHERE so_far.id = entries.id;
     UPDATE wallets SET granted = last.granted_after, grants = last.grants_after
     FROM entries AS last WHERE last.wallet_id = wallets.id AND last.version = wallets.version;

@@ -6,7 +6,7 @@ from typing import assert_never
 import msgspec
 
 from loyalty_gateway.adjustment import Adjustment, Lifetime, Receipt, customer_reference, whole_points
-from loyalty_gateway.customer import Customer, CustomerQuery, Customers, CustomersQuery, named_customer
+from loyalty_gateway.customer import Customer, CustomerQuery, Customers, CustomersQuery
 from loyalty_gateway.problem import Code, Problem
 from loyalty_gateway.vendor import Answer, Behaviour, Budget, Evidence, Operation, Request, ValidRequest, Vendor
 
@@ -41,7 +41,7 @@ def render_change(receipt: Receipt, _request: ValidRequest) -> Answer:
 
 def parse_show(request: ValidRequest) -> CustomerQuery:
     """The member of the path."""
-    return CustomerQuery(references=(named_customer("stampcard", request.path_values["member"]),))
+    return CustomerQuery(references=(customer_reference("stampcard", request.path_values["member"]),))
 
 
 def render_show(customer: Customer, _request: ValidRequest) -> Answer:

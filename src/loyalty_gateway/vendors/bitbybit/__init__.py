@@ -5,8 +5,8 @@ from typing import assert_never
 
 import msgspec
 
-from loyalty_gateway.adjustment import Adjustment, Lifetime, Receipt, whole_points
-from loyalty_gateway.customer import CustomerQuery, CustomersQuery, Enrolment, HistoryQuery, named_customer
+from loyalty_gateway.adjustment import Adjustment, Lifetime, Receipt, customer_reference, whole_points
+from loyalty_gateway.customer import CustomerQuery, CustomersQuery, Enrolment, HistoryQuery
 from loyalty_gateway.problem import Code, Problem, explain_all
 from loyalty_gateway.vendor import (
     Answer,
@@ -33,7 +33,7 @@ def parse_adjust(request: ValidRequest) -> Adjustment:
     """See the published operation; deducting below zero is refused (our default)."""
     body = request.body
     return Adjustment(
-        customers=(named_customer("bitbybit", request.path_values["customerId"]),),
+        customers=(customer_reference("bitbybit", request.path_values["customerId"]),),
         points_delta=_SIGN[body["direction"]] * whole_points(body["points"]),
         lifetime=Lifetime.EARN_AND_BURN,
         reason=body["reason"],

@@ -12,7 +12,6 @@ from loyalty_gateway.customer import (
     Enrolled,
     Enrolment,
     Existing,
-    named_customer,
 )
 from loyalty_gateway.moment import iso_milliseconds
 from loyalty_gateway.vendor import Answer, Behaviour, Evidence, ValidRequest
@@ -53,7 +52,7 @@ def render_create(enrolled: Enrolled, _request: ValidRequest) -> Answer:
 
 def parse_get(request: ValidRequest) -> CustomerQuery:
     """The customer of the path."""
-    return CustomerQuery(references=(named_customer("bitbybit", request.path_values["id"]),))
+    return CustomerQuery(references=(customer_reference("bitbybit", request.path_values["id"]),))
 
 
 def render_get(customer: Customer, request: ValidRequest) -> Answer:

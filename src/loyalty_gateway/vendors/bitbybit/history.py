@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from loyalty_gateway.customer import Customer, CustomerQuery, History, HistoryQuery, Only, named_customer
+from loyalty_gateway.adjustment import customer_reference
+from loyalty_gateway.customer import Customer, CustomerQuery, History, HistoryQuery, Only
 from loyalty_gateway.vendor import Answer, Behaviour, Evidence, ValidRequest
 from loyalty_gateway.vendors.bitbybit.wallet import entry_of, wallet_of
 
@@ -13,7 +14,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 def parse_wallet(request: ValidRequest) -> CustomerQuery:
     """The customer of the path."""
-    return CustomerQuery(references=(named_customer("bitbybit", request.path_values["customerId"]),))
+    return CustomerQuery(references=(customer_reference("bitbybit", request.path_values["customerId"]),))
 
 
 def render_wallet(customer: Customer, request: ValidRequest) -> Answer:
@@ -25,7 +26,7 @@ def parse_history(request: ValidRequest) -> HistoryQuery:
     """A page of the history that ends before a moment; the newest entries first (inferred)."""
     before = request.query.get("before")
     return HistoryQuery(
-        customer=named_customer("bitbybit", request.path_values["customerId"]),
+        customer=customer_reference("bitbybit", request.path_values["customerId"]),
         limit=_limit(request),
         only=_FILTERS[request.query.get("filter", "all")],
         until=None if before is None else _microseconds(before) - 1,

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from loyalty_gateway.adjustment import CustomerReference
+from loyalty_gateway.adjustment import CustomerReference, Tier, customer_reference
 from loyalty_gateway.customer import (
     Customer,
     CustomerOrder,
@@ -10,7 +10,6 @@ from loyalty_gateway.customer import (
     CustomersQuery,
     CustomerUpdate,
     Profile,
-    named_customer,
 )
 from loyalty_gateway.moment import iso_milliseconds
 from loyalty_gateway.vendor import Answer, Behaviour, Evidence, ValidRequest
@@ -25,7 +24,7 @@ _FILTERS: Final = (
 
 def addressed(request: ValidRequest) -> CustomerReference:
     """Whom the path names: LoyaltyLion's ``merchant_id`` is the customer's id at the merchant."""
-    return named_customer(request.options.customer_namespace, request.path_values["merchant_id"])
+    return customer_reference(request.options.customer_namespace, request.path_values["merchant_id"])
 
 
 def parse_list(request: ValidRequest) -> CustomersQuery:
@@ -110,7 +109,7 @@ def _shown(customer: Customer, namespace: str) -> dict[str, Any]:
         "enrolled_at": iso_milliseconds(wallet.created_at),
         "referral_id": None,
         "referred_by": None,
-        "loyalty_tier_membership": None if wallet.tier is None else _membership(wallet.tier),
+        "loyalty_tier_membership": None if customer.tier is None else _membership(customer.tier),
         "insights_segment": None,
         "birthday": customer.profile.date_of_birth,
         "referral_url": None,
@@ -126,18 +125,18 @@ def _properties(profile: Profile) -> dict[str, str]:
     return {"name": " ".join(names.values()), **names} if names else {}
 
 
-def _membership(tier: str) -> dict[str, Any]:
+def _membership(tier: Tier) -> dict[str, Any]:
     return {
         "started_at": None,
         "expires_at": None,
         "manual": False,
         "loyalty_tier": {
             "id": None,
-            "name": tier,
+            "name": tier.name,
             "number": None,
             "default": False,
             "hidden": False,
-            "lower_bound": None,
+            "lower_bound": str(tier.points_required),
             "upper_bound": None,
             "position": None,
         },

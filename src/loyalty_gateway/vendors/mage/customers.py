@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from loyalty_gateway.adjustment import CustomerReference, Tier
+from loyalty_gateway.adjustment import Tier, customer_reference
 from loyalty_gateway.customer import (
     Customer,
     CustomerOrder,
@@ -71,7 +71,7 @@ def parse_enroll(request: ValidRequest) -> Enrolment:
     """The Shopify id, as text or as a number; a customer who is enrolled already stays as they are."""
     identifier = attributes(request.body)["shopify_customer_id"]
     digits = identifier if isinstance(identifier, str) else str(int(identifier))
-    return Enrolment(references=(CustomerReference("shopify", digits),))
+    return Enrolment(references=(customer_reference("shopify", digits),))
 
 
 def render_enroll(enrolled: Enrolled, _request: ValidRequest) -> Answer:

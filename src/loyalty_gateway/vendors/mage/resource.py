@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loyalty_gateway.adjustment import OWN_NAMESPACE, CustomerReference, customer_reference
-from loyalty_gateway.customer import Customer, named_customer
+from loyalty_gateway.customer import Customer
 
 
 def attributes(body: dict[str, Any]) -> dict[str, Any]:
@@ -15,7 +15,7 @@ def attributes(body: dict[str, Any]) -> dict[str, Any]:
 
 def customer_of(identifier: str) -> CustomerReference:
     """Whom an identifier means: an email address has an @, a Shopify id has none."""
-    return customer_reference("email", identifier) if "@" in identifier else named_customer("shopify", identifier)
+    return customer_reference("email" if "@" in identifier else "shopify", identifier)
 
 
 def identifier_of(customer: Customer) -> str:

@@ -10,7 +10,7 @@ from loyalty_gateway.vendors.salla.dates import day_begins, day_ends, php_date, 
 from loyalty_gateway.vendors.salla.pages import page_of, pagination
 
 _NAMESPACE: Final = "salla"
-_FIRST_OWN: Final = 10**12
+_FIRST_OWN: Final = 9 * 10**15
 _PER_PAGE: Final = 15
 
 EXTRA_FIELDS_IGNORED: Final = (
@@ -19,7 +19,7 @@ EXTRA_FIELDS_IGNORED: Final = (
 
 
 def customer_numbered(number: int) -> CustomerReference:
-    """Whom a number means: from 10^12 on the ledger's own, for those to whom Salla never gave one."""
+    """Whom a number means: beyond 9 * 10^15 the ledger's own, for those to whom Salla never gave one."""
     if number > _FIRST_OWN:
         return CustomerReference(OWN_NAMESPACE, str(number - _FIRST_OWN))
     return CustomerReference(_NAMESPACE, str(number))
@@ -33,11 +33,15 @@ def customer_spelt(text: str) -> CustomerReference:
 def number_of(customer: Customer) -> int:
     """The customer's number at Salla, or the ledger's own beyond all of those."""
     value = customer.value(_NAMESPACE)
-    return int(value) if value and _NUMBER.fullmatch(value) else _FIRST_OWN + customer.wallet.id
+    return int(value) if value and _is_number(value) else _FIRST_OWN + customer.wallet.id
+
+
+def _is_number(value: str) -> bool:
+    return _NUMBER.fullmatch(value) is not None and int(value) <= _FIRST_OWN
 
 
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
-_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,11}")
+_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,15}")
 
 
 def parse_list(request: ValidRequest) -> CustomersQuery:
@@ -120,7 +124,7 @@ _NATIONAL: Final = re.compile(r"[0-9]{1,15}")
 
 BEHAVIOURS = (
     Behaviour(
-        "A customer whom Salla gave no number has 10^12 plus the ledger's own, which every operation takes.",
+        "A customer whom Salla gave no number has 9 * 10^15 plus the ledger's own, which every operation takes.",
         Evidence.OUR_DEFAULT,
         "-",
     ),

@@ -234,7 +234,7 @@ VENDOR = Vendor(
             scopes=("write",),
             ignored={
                 "country_iso_code": _PHONE_AS_WRITTEN,
-                "opt_in": "whoever is in the ledger takes part; not to take part is refused",
+                "opt_in": "whoever is in the ledger takes part; anything else is refused",
                 "opted_in_at": "whoever is in the ledger takes part since they were enrolled",
             },
             rate_limits=_LOYALTY_LIMITS,

@@ -9,7 +9,7 @@ BEHAVIOURS = (
         "Loyalty API and App Developer API, customer details pages",
     ),
     Behaviour(
-        "A phone number has to be the same text, as E.164 writes it.",
+        "A phone number has to be the same text, as E.164 writes it; beside a country it is 422 if it is not.",
         Evidence.DOCUMENTED,
         "App Developer API, customer details page",
     ),
@@ -19,8 +19,8 @@ BEHAVIOURS = (
         "App Developer API, customer details page",
     ),
     Behaviour(
-        "Of several names the first counts: customer_id, customer_email, phone_number, pos_account_id; one "
-        "of white space counts for nothing.",
+        "Of several names the first counts: customer_id, customer_email, phone_number, pos_account_id; in a query "
+        "one of white space counts for nothing, and an empty one is 422.",
         Evidence.OUR_DEFAULT,
         "-",
     ),
@@ -132,9 +132,14 @@ BEHAVIOURS = (
         "clients take 200 or 201",
     ),
     Behaviour(
-        "An id and an email of different customers, or somebody else's phone number or pos_account_id, are 422.",
+        "An id and an email of different customers, or somebody else's phone number or pos_account_id, are 422; "
+        "two customers whom adjustments enrolled by different names are never made one.",
         Evidence.OUR_DEFAULT,
         "-",
     ),
-    Behaviour("opt_in false is refused with 422.", Evidence.OUR_DEFAULT, "whoever is in the ledger takes part"),
+    Behaviour(
+        "opt_in false is refused with 422, and so is opt_in true for an excluded customer.",
+        Evidence.OUR_DEFAULT,
+        "whoever is in the ledger takes part, unless the merchant excluded them",
+    ),
 )

@@ -9,7 +9,7 @@ from loyalty_gateway.customer import Customer, Enrolled, Enrolment, Existing, Hi
 from loyalty_gateway.moment import iso_milliseconds
 from loyalty_gateway.problem import Code, Problem, Violation
 from loyalty_gateway.vendor import Answer, ValidRequest
-from loyalty_gateway.vendors.yotpo.names import TILL, named, told
+from loyalty_gateway.vendors.yotpo.names import TILL, named, phone, told
 
 UNTITLED = "Points adjustment"
 """What an entry without a title is called."""
@@ -54,9 +54,13 @@ def parse_save(request: ValidRequest) -> Enrolment:
         for namespace, name in ((id_namespace, told(body, "id")), ("email", told(body, "email")))
         if name is not None
     ]
+    number = told(body, "phone_number")
     attached = [
         customer_reference(namespace, name)
-        for namespace, name in (("phone", told(body, "phone_number")), (TILL, told(body, "pos_account_id")))
+        for namespace, name in (
+            ("phone", None if number is None else phone(body, number)),
+            (TILL, told(body, "pos_account_id")),
+        )
         if name is not None
     ]
     changes: dict[str, object] = {
@@ -71,6 +75,7 @@ def parse_save(request: ValidRequest) -> Enrolment:
         replaces=(id_namespace, "email", "phone", TILL),
         changes=changes,
         existing=Existing.UPDATE,
+        refuses_excluded=body.get("opt_in") is True,
     )
 
 
@@ -141,7 +146,7 @@ def _customer(customer: Customer, id_namespace: str) -> dict[str, Any]:
         "birthday_month": None if born is None else born.month,
         "birth_day": None if born is None else born.day,
         "birthday_year": None if born is None else born.year,
-        "vip_tier_name": wallet.tier,
+        "vip_tier_name": None if customer.tier is None else customer.tier.name,
         "vip_tier_entry_date": None,
         "vip_tier_expiration": None,
         "vip_tier_actions_completed": None,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loyalty_gateway.adjustment import CustomerReference, customer_reference
+from loyalty_gateway.problem import Code, Problem, Violation
 
 TILL = "pos_account"
 """The namespace of accounts at the point of sale."""
@@ -19,8 +20,23 @@ def named(names: Mapping[str, Any], id_namespace: str) -> CustomerReference | No
     ):
         name = told(names, field)
         if name is not None:
-            return customer_reference(namespace, _with_plus(name) if field == "phone_number" else name)
+            return customer_reference(namespace, phone(names, name) if field == "phone_number" else name)
     return None
+
+
+def phone(fields: Mapping[str, Any], number: str) -> str:
+    """A phone number as it is kept, which is as E.164 writes it.
+
+    Raises:
+        Problem: INVALID on ``phone_number`` where it is written as in the country that stands beside it.
+    """
+    # A plus that was not percent-encoded arrives as a space.
+    spelt = f"+{number[1:]}" if number.startswith(" ") else number
+    country = told(fields, "country_iso_code")
+    if country is not None and country != "null" and not spelt.startswith("+"):
+        violation = Violation(location="query", path=("phone_number",), keyword="format")
+        raise Problem(Code.INVALID, violations=(violation,))
+    return spelt
 
 
 def told(fields: Mapping[str, Any], field: str) -> str | None:
@@ -35,8 +51,3 @@ def told(fields: Mapping[str, Any], field: str) -> str | None:
 def text(identifier: str | float) -> str:
     """An id as text; clients send numbers too."""
     return identifier if isinstance(identifier, str) else str(int(identifier))
-
-
-def _with_plus(phone_number: str) -> str:
-    # A plus that was not percent-encoded arrives as a space.
-    return f"+{phone_number[1:]}" if phone_number.startswith(" ") else phone_number

@@ -1,0 +1,33 @@
+"""What a group carries out: adjustments, enrolments and updates, in the order in which they came."""
+
+from typing import NamedTuple
+
+from loyalty_gateway.adjustment import Instruction, Merchant, Receipt
+from loyalty_gateway.customer import Customer, CustomerUpdate, Enrolled, Enrolment
+
+
+class Registration(NamedTuple):
+    """A customer to enrol or to change, of a merchant."""
+
+    merchant: Merchant
+    asked: Enrolment | CustomerUpdate
+
+
+Task = Instruction | Registration
+"""One thing to be carried out."""
+
+Done = Receipt | Enrolled | Customer
+"""What carrying out a task gives."""
+
+Outcome = Done | Exception
+
+
+class Order(NamedTuple):
+    """An instruction, and the number of its merchant."""
+
+    instruction: Instruction
+    merchant_id: int
+
+
+class Overtaken(Exception):  # noqa: N818 - not an error
+    """Somebody else wrote what this transaction has read; it is to begin anew."""
