@@ -4,10 +4,11 @@ route → authenticate → validate → parse → carry out (adjust, most often)
 refused on the way is a ``Problem`` and leaves through the vendor's own ``render_problem``.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from time import perf_counter
-from typing import Any, Protocol, assert_never
+from typing import Any, Protocol, TypeVar, assert_never
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -43,10 +44,13 @@ from loyalty_gateway.routing import Paths
 from loyalty_gateway.spec import Contract, Defect, OperationContract
 from loyalty_gateway.vendor import Answer, Operation, Request, Task, ValidRequest, Vendor
 
+R = TypeVar("R")
+
 _FAILURES = frozenset({Code.RECORD_BUSY, Code.UNAVAILABLE, Code.UNFORESEEN})
 _KEY_HEADER = b"idempotency-key"
 _LONGEST_QUERY = 8_192
 _MOST_QUERY_FIELDS = 256
+_LONG_HISTORY = 1_000
 
 
 class Backend(Protocol):
@@ -122,13 +126,15 @@ class Endpoint:
         """Answers one request; ``path`` is the raw path below the vendor's mount."""
         started = perf_counter()
         exchange = Exchange(self._received(scope))
+        aside = _here
         try:
             self._route(exchange, path, scope["query_string"])
             caller = await self._authenticate(exchange, scope, receive)
             request = await self._validate(exchange, scope, receive)
             task = self._parse(exchange, request)
             result = await self._carry_out(exchange, caller, request, task)
-            answer = self._render(exchange, result, request)
+            aside = _in_thread if _is_long(result) else _here
+            answer = await aside(self._render, exchange, result, request)
         except Problem as problem:
             answer = self._refuse(exchange, problem)
         except ClientDisconnect:
@@ -138,8 +144,8 @@ class Endpoint:
         except Exception as error:  # noqa: BLE001 - nothing may end the process or show its insides
             exchange.error = error
             answer = self._refuse(exchange, Problem(Code.UNFORESEEN))
-        self._conform(exchange, answer)
-        answer, content = _encoded(answer, exchange)
+        await aside(self._conform, exchange, answer)
+        answer, content = await aside(_encoded, answer, exchange)
         await _respond(send, answer, content, exchange, head=scope["method"] == "HEAD")
         code = exchange.code.value if exchange.code is not None else None
         self._record(exchange, answer.status, code, perf_counter() - started)
@@ -335,6 +341,19 @@ class Endpoint:
 
 _LAST_RESORT = Answer(500, {"error": "Internal server error"})
 """For an answer that cannot be made: no vendor's, since the vendor's own could not be."""
+
+
+def _is_long(result: Any) -> bool:
+    return isinstance(result, History) and len(result.entries) > _LONG_HISTORY
+
+
+async def _here(work: Callable[..., R], *arguments: Any) -> R:
+    return work(*arguments)
+
+
+async def _in_thread(work: Callable[..., R], *arguments: Any) -> R:
+    """Beside the event loop, so that nobody else waits for an answer that takes long to make."""
+    return await asyncio.to_thread(work, *arguments)
 
 
 def _encoded(answer: Answer, exchange: Exchange) -> tuple[Answer, bytes]:

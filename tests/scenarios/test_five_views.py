@@ -1,12 +1,14 @@
 """One customer, five views: whatever was adjusted through whichever vendor, every vendor reads the same ledger."""
 
+from collections.abc import Iterator
+from itertools import count
 from typing import Any, NamedTuple
 
 import httpx2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from conftest import Gateway, StartGateway
+from conftest import Gateway, StartGateway, demo_config
 
 _JANE = "shopify:6789012345"
 _BITBYBIT = "/bitbybit/customer/api/open/v1/loyalty/customers/cust_abc123"
@@ -14,6 +16,7 @@ _MAGE = "/mage/v1/customers/6789012345"
 _YOTPO = "/yotpo/api/v2"
 _SALLA = "/salla/admin/v2/customers/loyalty/points"
 _LION = "/loyaltylion/v2/customers"
+_TIERS = [("Bronze", 0), ("Silver", 200), ("Gold", 900)]
 
 _KEYS: dict[str, dict[str, str]] = {
     "bitbybit": {"x-api-key": "bbb_test_demo"},
@@ -30,6 +33,7 @@ class _Step(NamedTuple):
     dialect: str
     points: int | None
     counts: bool
+    everyone: bool = False
 
 
 _POINTS = st.integers(-400, 600).filter(bool)
@@ -40,11 +44,12 @@ _STEPS = st.lists(
             st.sampled_from(["bitbybit", "mage", "yotpo", "salla", "loyaltylion"]),
             _POINTS,
             st.booleans(),
+            st.just(value=False),
         ),
-        st.builds(_Step, st.just("salla"), st.none(), st.just(True)),
+        st.builds(_Step, st.just("salla"), st.none() | _POINTS, st.just(True), st.booleans()),
     ),
     min_size=1,
-    max_size=12,
+    max_size=45,
 )
 
 
@@ -76,7 +81,8 @@ def _adjust(gateway: Gateway, step: _Step) -> httpx2.Response:
                 "type": "plus" if points > 0 else "minus",
                 "reason": "step",
                 "channel_send": [],
-                "customers": [748394059],
+                "customers": [] if step.everyone else [748394059],
+                "select_all": step.everyone,
                 "reset_points": step.points is None,
             },
         ),
@@ -98,97 +104,121 @@ class _View(NamedTuple):
     """What one vendor tells of Jane; ``None`` is what it does not tell. ``history`` is oldest first."""
 
     balance: int
-    earned: int | None
-    burned: int | None
-    history: list[int] | None
+    earned: int | None = None
+    burned: int | None = None
+    tier: str | None = None
+    history: list[int] | None = None
 
 
 def _views(gateway: Gateway) -> dict[str, _View]:
+    """By each vendor's look-ups, lists and histories."""
     wallet = _get(gateway, "bitbybit", f"{_BITBYBIT}/wallet")["data"]
     ledger = _get(gateway, "bitbybit", f"{_BITBYBIT}/history", limit="100")["data"]
-    mage = _get(gateway, "mage", _MAGE)["data"]["attributes"]
+    mage = _get(gateway, "mage", _MAGE)["data"]
+    (listed,) = _get(gateway, "mage", "/mage/v1/customers", **{"filter[email]": "jane@example.com"})["data"]
+    assert listed == mage
+    attributes = mage["attributes"]
     earning = _get(gateway, "mage", f"{_MAGE}/earning-history", **{"page[size]": "100"})["data"]
-    yotpo = _get(gateway, "yotpo", f"{_YOTPO}/customers", customer_email="jane@example.com", with_history="true")
-    grants = _get(gateway, "salla", _SALLA, customer_id="748394059")["data"]
+    named = {"customer_email": "jane@example.com"}
+    yotpo = _get(gateway, "yotpo", f"{_YOTPO}/customers", **named, with_history="true")
+    store = gateway.post(
+        "/yotpo/loyalty/v3/stores/demo-app-key/customers?access_token=demo-access-token",
+        {"customers": named, "with_history": True},
+    )
+    assert store.json() == {"customers": yotpo}
+    salla = _get(gateway, "salla", "/salla/admin/v2/customers/748394059", **{"fields[]": "total_points"})["data"]
+    grants = list(_grants(gateway))
     (lion,) = _get(gateway, "loyaltylion", _LION, email="jane@")["customers"]
     transactions = _get(gateway, "loyaltylion", f"{_LION}/6789012345/transactions", limit="100")["transactions"]
+    membership = lion["loyalty_tier_membership"]
+    assert salla["total_points"] == sum(grant["points"] - grant["used_points"] for grant in grants)
     return {
         "bitbybit": _View(
             int(wallet["availablePoints"]),
-            int(wallet["lifetimeEarnedPoints"]),
-            int(wallet["lifetimeBurnedPoints"]),
-            [int(entry["pointsDelta"]) for entry in reversed(ledger)],
+            earned=int(wallet["lifetimeEarnedPoints"]),
+            burned=int(wallet["lifetimeBurnedPoints"]),
+            history=[int(entry["pointsDelta"]) for entry in reversed(ledger)],
         ),
         "mage": _View(
-            mage["current_points"],
-            mage["lifetime_points"],
-            mage["redeemed_points"],
-            [entry["attributes"]["points"] for entry in reversed(earning)],
+            attributes["current_points"],
+            earned=attributes["lifetime_points"],
+            burned=attributes["redeemed_points"],
+            tier=None if attributes["vip_tier"] is None else attributes["vip_tier"]["name"],
+            history=[entry["attributes"]["points"] for entry in reversed(earning)],
         ),
         "yotpo": _View(
             yotpo["points_balance"],
-            yotpo["points_earned"],
-            None,
-            [item["points"] for item in yotpo["history_items"]],
+            earned=yotpo["points_earned"],
+            tier=yotpo["vip_tier_name"],
+            history=[item["points"] for item in yotpo["history_items"]],
         ),
-        "salla": _View(
-            sum(grant["points"] - grant["used_points"] for grant in grants),
-            None,
-            None,
-            [grant["points"] for grant in grants],
-        ),
+        "salla": _View(salla["total_points"], history=[grant["points"] for grant in grants]),
         "loyaltylion": _View(
             lion["points_approved"],
-            None,
-            lion["points_spent"],
-            [transaction["points_approved"] for transaction in reversed(transactions)],
+            burned=lion["points_spent"],
+            tier=None if membership is None else membership["loyalty_tier"]["name"],
+            history=[transaction["points_approved"] for transaction in reversed(transactions)],
         ),
     }
 
 
+def _grants(gateway: Gateway) -> Iterator[dict[str, Any]]:
+    """Salla's grants, page after page."""
+    for page in count(1):
+        answer = _get(gateway, "salla", _SALLA, customer_id="748394059", page=str(page))
+        yield from answer["data"]
+        if page >= answer["pagination"]["totalPages"]:
+            return
+
+
 def _by_hand(steps: list[_Step], statuses: list[int]) -> _View:
-    """The balance and counters by DESIGN's table, from the steps that were taken."""
-    balance = earned = burned = 0
+    """The balance, counters and tier by DESIGN's table, from the steps that were taken."""
+    balance = omars = earned = burned = 0
     history = []
     for step, status in zip(steps, statuses, strict=True):
         asked = -balance if step.points is None else step.points
-        if asked < -balance and step.dialect != "mage":
+        least = min(balance, omars) if step.everyone else balance
+        if step.points is not None and asked < -least and step.dialect != "mage":
             assert status in {400, 422}, step
             continue
         assert status in {200, 201, 204}, step
         taken = max(asked, -balance)
         balance += taken
         history.append(taken)
-        if step.points is None:
-            continue
+        if step.everyone:
+            omars = 0 if step.points is None else omars + step.points
         match step.dialect:
+            case _ if step.points is None:
+                pass
             case "mage" | "yotpo" if step.counts:
                 earned = max(0, earned + taken)
             case "mage" | "yotpo":
                 burned += max(-taken, 0)
-            case "loyaltylion":
-                earned += max(taken, 0)
             case _:
                 earned += max(taken, 0)
-                burned += max(-taken, 0)
-    return _View(balance, earned, burned, history)
+                burned += max(-taken, 0) if step.dialect != "loyaltylion" else 0
+    tier = next((name for name, points in reversed(_TIERS) if earned >= points), None)
+    return _View(balance, earned, burned, tier, history)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=_STEPS)
 def test_every_vendors_reading_agrees_with_the_ledger(start_gateway: StartGateway, steps: list[_Step]) -> None:
-    gateway = start_gateway()
+    config = demo_config()
+    config["merchants"]["demo"]["tiers"] = [{"name": name, "points_required": points} for name, points in _TIERS]
+    gateway = start_gateway(config)
 
     statuses = [_adjust(gateway, step).status_code for step in steps]
 
     expected = _by_hand(steps, statuses)
     wallet = gateway.wallet(_JANE)
     assert expected[:3] == (wallet["available"], wallet["lifetime_earned"], wallet["lifetime_burned"])
+    added = [points for points in expected.history or [] if points > 0]
     for vendor, view in _views(gateway).items():
-        added = [points for points in expected.history or [] if points > 0]
         assert view == _View(
             expected.balance,
-            None if view.earned is None else expected.earned,
-            None if view.burned is None else expected.burned,
-            added if vendor == "salla" else expected.history,
+            earned=None if view.earned is None else expected.earned,
+            burned=None if view.burned is None else expected.burned,
+            tier=expected.tier if vendor in {"mage", "yotpo", "loyaltylion"} else None,
+            history=added if vendor == "salla" else expected.history,
         ), vendor
