@@ -71,6 +71,7 @@ class Enrolled(msgspec.Struct, frozen=True, kw_only=True):
 
     customer: Customer
     is_new: bool
+    replayed: bool = False
 
 
 class CustomerUpdate(msgspec.Struct, frozen=True, kw_only=True):

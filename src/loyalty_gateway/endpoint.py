@@ -57,7 +57,9 @@ class Backend(Protocol):
     """Where a task is carried out; see ``Ledger`` for each."""
 
     async def adjust(self, instruction: Instruction) -> Receipt: ...  # noqa: D102
-    async def enrol(self, merchant: Merchant, enrolment: Enrolment) -> Enrolled: ...  # noqa: D102
+    async def enrol(  # noqa: D102
+        self, merchant: Merchant, enrolment: Enrolment, *, vendor: str, idempotency: Idempotency | None
+    ) -> Enrolled: ...
     async def update(self, merchant: Merchant, update: CustomerUpdate) -> Customer: ...  # noqa: D102
     async def customer(self, merchant: Merchant, query: CustomerQuery) -> Customer: ...  # noqa: D102
     async def customers(self, merchant: Merchant, query: CustomersQuery) -> Customers: ...  # noqa: D102
@@ -266,7 +268,10 @@ class Endpoint:
             case HistoryQuery():
                 return await backend.history(merchant, task)
             case Enrolment():
-                return await backend.enrol(merchant, task)
+                idempotency = _idempotency(exchange, request, None)
+                enrolled = await backend.enrol(merchant, task, vendor=self._vendor.name, idempotency=idempotency)
+                exchange.replayed = enrolled.replayed
+                return enrolled
             case CustomerUpdate():
                 return await backend.update(merchant, task)
             case never:
@@ -279,7 +284,7 @@ class Endpoint:
             merchant=caller.merchant,
             vendor=self._vendor.name,
             adjustment=adjustment,
-            idempotency=_idempotency(exchange, request, adjustment),
+            idempotency=_idempotency(exchange, request, adjustment.idempotency_key),
         )
         receipt = await self._backend.adjust(instruction)
         exchange.replayed = receipt.replayed
@@ -430,9 +435,9 @@ def _differing_keys(scope: Scope, body: Any, field: str | None) -> tuple[Violati
     )
 
 
-def _idempotency(exchange: Exchange, request: ValidRequest, adjustment: Adjustment) -> Idempotency | None:
+def _idempotency(exchange: Exchange, request: ValidRequest, own_key: str | None) -> Idempotency | None:
     """The request's key, from its body or header, with its fingerprint."""
-    key = adjustment.idempotency_key or request.headers.get("idempotency-key")
+    key = own_key or request.headers.get("idempotency-key")
     if key is None:
         return None
     operation, contract = _routed(exchange)

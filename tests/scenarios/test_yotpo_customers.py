@@ -740,8 +740,6 @@ def test_an_excluded_customer_does_not_take_part_again_without_a_word(gateway: G
 @pytest.mark.parametrize("spelt", ["4155552671", "(415) 555-2671"])
 def test_a_phone_number_as_its_country_writes_it_is_refused(gateway: Gateway, spelt: str) -> None:
     saved = _save(gateway, email="jane@example.com", phone_number=spelt, country_iso_code="US")
-    found = _get(gateway, phone_number=spelt, country_iso_code="US")
 
-    for answer in (saved, found):
-        assert (answer.status_code, answer.json()) == (422, {"error": "phone_number is not valid"})
+    assert (saved.status_code, saved.json()) == (422, {"error": "phone_number is not valid"})
     assert _customer(_get(gateway, customer_email="jane@example.com"))["phone_number"] is None

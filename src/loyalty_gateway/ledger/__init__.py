@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from loyalty_gateway.adjustment import Instruction, Merchant, Receipt
+from loyalty_gateway.adjustment import Idempotency, Instruction, Merchant, Receipt
 from loyalty_gateway.customer import (
     Customer,
     CustomerQuery,
@@ -38,11 +38,20 @@ class Ledger(Protocol):
                 KEY_IN_FLIGHT, KEY_REUSED; no wallet has moved then.
         """
 
-    async def enrol(self, merchant: Merchant, enrolment: Enrolment) -> Enrolled:
-        """Has a customer with these references, made when absent; raises Problem CUSTOMER_CONFLICT.
+    async def enrol(
+        self,
+        merchant: Merchant,
+        enrolment: Enrolment,
+        *,
+        vendor: str = "",
+        idempotency: Idempotency | None = None,
+    ) -> Enrolled:
+        """Has a customer with these references, made when absent; once for each idempotency key of a vendor.
 
-        That is where they belong to different customers already, an attached one to another customer, or any to
-        somebody where the enrolment refuses that.
+        Raises:
+            Problem: CUSTOMER_CONFLICT where the references belong to different customers already, an attached one
+                to another customer, or any to somebody where the enrolment refuses that; CUSTOMER_EXCLUDED,
+                KEY_IN_FLIGHT, KEY_REUSED.
         """
 
     async def update(self, merchant: Merchant, update: CustomerUpdate) -> Customer:

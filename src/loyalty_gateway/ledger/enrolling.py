@@ -73,8 +73,10 @@ class Register:
                 "UPDATE wallets SET excluded = :excluded WHERE merchant_id = :merchant_id AND id = :wallet_id",
                 {"excluded": int(update.excluded), "merchant_id": self._merchant_id, "wallet_id": wallet_id},
             )
-        yield from self._keep_profile((yield from self._customer(wallet_id)), update.changes)
-        yield from self._touch(wallet_id)
+        before = yield from self._customer(wallet_id)
+        yield from self._keep_profile(before, update.changes)
+        if (yield from self._customer(wallet_id)) != found:
+            yield from self._touch(wallet_id)
         return (yield from self._customer(wallet_id))
 
     def _owners(self, references: Iterable[CustomerReference]) -> Work[dict[CustomerReference, Wallet | None]]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from loyalty_gateway.adjustment import Everyone, Receipt
+from loyalty_gateway.adjustment import Everyone, Instruction, Receipt
 from loyalty_gateway.customer import Enrolment
 from loyalty_gateway.ledger.enrolling import Register
 from loyalty_gateway.ledger.everyone import adjust_everyone
@@ -35,15 +35,15 @@ def carry_out(dialect: Dialect, tasks: Sequence[tuple[Task, int]], terms: Terms)
         Overtaken: the transaction is to begin anew.
     """
     outcomes: list[Outcome] = []
-    for run_of_orders, run in groupby(tasks, _is_listed):
-        if run_of_orders:
-            orders = [Order(task, merchant_id) for task, merchant_id in run if not isinstance(task, Registration)]
-            outcomes += yield from _adjust(dialect, orders, terms)
+    for is_listed, run in groupby(tasks, _is_listed):
+        if is_listed:
+            listed = [Order(task, merchant_id) for task, merchant_id in run if isinstance(task, Instruction)]
+            outcomes += yield from _adjust(dialect, listed, terms)
             continue
         for task, merchant_id in run:
             try:
                 if isinstance(task, Registration):
-                    outcome = yield from _register(dialect, task, merchant_id, terms)
+                    outcome = yield from _register(dialect, Order(task, merchant_id), terms)
                 else:
                     outcome = yield from _adjust_everyone(dialect, Order(task, merchant_id), terms)
             except Problem as problem:
@@ -56,20 +56,28 @@ def _is_listed(task: tuple[Task, int]) -> bool:
     return not isinstance(task[0], Registration) and not isinstance(task[0].adjustment.customers, Everyone)
 
 
-def _register(dialect: Dialect, task: Registration, merchant_id: int, terms: Terms) -> Work[Outcome]:
-    register = Register(dialect, merchant_id, task.merchant.tiers, terms.now)
-    if isinstance(task.asked, Enrolment):
-        return (yield from register.enrol(task.asked))
-    return (yield from register.update(task.asked))
+def _register(dialect: Dialect, order: Order[Registration], terms: Terms) -> Work[Outcome]:
+    task = order.task
+    register = Register(dialect, order.merchant_id, task.merchant.tiers, terms.now)
+    if not isinstance(task.asked, Enrolment):
+        return (yield from register.update(task.asked))
+    keys = Keys([order], now=terms.now, keep=terms.keep_keys)
+    yield from keys.load(dialect)
+    enrolled = keys.earlier_enrolled(order)
+    if enrolled is None:
+        enrolled = yield from register.enrol(task.asked)
+        keys.keep(order, enrolled)
+    yield from keys.write(dialect)
+    return enrolled
 
 
-def _adjust_everyone(dialect: Dialect, order: Order, terms: Terms) -> Work[Outcome]:
+def _adjust_everyone(dialect: Dialect, order: Order[Instruction], terms: Terms) -> Work[Outcome]:
     keys = Keys([order], now=terms.now, keep=terms.keep_keys)
     yield from keys.load(dialect)
     receipt = keys.earlier(order)
     if receipt is None:
         count = yield from adjust_everyone(
-            dialect, order.instruction, order.merchant_id, now=terms.now, at_most=terms.everyone_at_most
+            dialect, order.task, order.merchant_id, now=terms.now, at_most=terms.everyone_at_most
         )
         receipt = Receipt(merchant_id=order.merchant_id, count=count)
         keys.keep(order, receipt)
@@ -77,7 +85,7 @@ def _adjust_everyone(dialect: Dialect, order: Order, terms: Terms) -> Work[Outco
     return receipt
 
 
-def _adjust(dialect: Dialect, orders: Sequence[Order], terms: Terms) -> Work[list[Outcome]]:
+def _adjust(dialect: Dialect, orders: Sequence[Order[Instruction]], terms: Terms) -> Work[list[Outcome]]:
     wallets = WorkingSet(orders, terms.now)
     yield from wallets.load(dialect)
     # Whoever waited for a wallet has to see the keys that were written with it.

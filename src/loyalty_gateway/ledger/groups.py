@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
-from loyalty_gateway.adjustment import Instruction, Merchant, Receipt
+from loyalty_gateway.adjustment import Idempotency, Instruction, Merchant, Receipt
 from loyalty_gateway.customer import Customer, CustomerUpdate, Enrolled, Enrolment
 from loyalty_gateway.ledger.orders import Done, Outcome, Registration, Task
 from loyalty_gateway.problem import Code, Problem
@@ -57,9 +57,11 @@ class Groups:
         assert isinstance(receipt, Receipt)
         return receipt
 
-    async def enrol(self, merchant: Merchant, enrolment: Enrolment) -> Enrolled:
+    async def enrol(
+        self, merchant: Merchant, enrolment: Enrolment, vendor: str, idempotency: Idempotency | None
+    ) -> Enrolled:
         """See ``Ledger.enrol``."""
-        enrolled = await self._join(Registration(merchant, enrolment))
+        enrolled = await self._join(Registration(merchant, enrolment, vendor, idempotency))
         assert isinstance(enrolled, Enrolled)
         return enrolled
 
@@ -78,7 +80,7 @@ class Groups:
         if self._task is None or self._task.done() or self._closing or len(self._waiting) >= MOST_WAITING:
             raise Problem(Code.UNAVAILABLE)
         future: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
-        if isinstance(task, Registration) or task.idempotency is None:
+        if task.idempotency is None:
             self._wait(task, future)
             return await future
         key = (task.merchant.name, task.vendor, task.idempotency.key)

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from loyalty_gateway.adjustment import Receipt
-from loyalty_gateway.ledger.orders import Order, Overtaken
+from loyalty_gateway.adjustment import Instruction, Receipt
+from loyalty_gateway.customer import Enrolled
+from loyalty_gateway.ledger.orders import Order, Overtaken, Registration, Task
 from loyalty_gateway.ledger.statements import Dialect, Each, Statement, Work
 from loyalty_gateway.ledger.tables import BYTES, NUMBER, TEXT
 from loyalty_gateway.problem import Code, Problem
@@ -18,16 +19,17 @@ _KEPT = _NAMED | {"fingerprint": BYTES, "receipt": BYTES, "created_at": NUMBER}
 
 _encode = msgspec.json.Encoder().encode
 _decode_receipt = msgspec.json.Decoder(Receipt).decode
+_decode_enrolled = msgspec.json.Decoder(Enrolled).decode
 
 
 class Keys:
     """The keys of some orders; ``now`` and ``keep`` are microseconds: the moment, and how long keys count."""
 
-    def __init__(self, orders: Sequence[Order], *, now: int, keep: int) -> None:
+    def __init__(self, orders: Sequence[Order[Task]], *, now: int, keep: int) -> None:
         self._asked = [
-            (order.merchant_id, order.instruction.vendor, idempotency.key)
+            (order.merchant_id, order.task.vendor, idempotency.key)
             for order in orders
-            if (idempotency := order.instruction.idempotency) is not None
+            if (idempotency := order.task.idempotency) is not None
         ]
         self._now = now
         self._keep = keep
@@ -51,28 +53,37 @@ class Keys:
             if created_at >= self._now - self._keep
         }
 
-    def earlier(self, order: Order) -> Receipt | None:
+    def earlier(self, order: Order[Instruction]) -> Receipt | None:
         """The receipt that was given for the same request before; raises Problem KEY_REUSED."""
-        idempotency = order.instruction.idempotency
-        if idempotency is None or not self._kept:
+        kept = self._kept_for(order) if self._kept else None
+        return None if kept is None else msgspec.structs.replace(_decode_receipt(kept), replayed=True)
+
+    def earlier_enrolled(self, order: Order[Registration]) -> Enrolled | None:
+        """What the same request enrolled before; raises Problem KEY_REUSED."""
+        kept = self._kept_for(order) if self._kept else None
+        return None if kept is None else msgspec.structs.replace(_decode_enrolled(kept), replayed=True)
+
+    def _kept_for(self, order: Order[Task]) -> bytes | None:
+        idempotency = order.task.idempotency
+        if idempotency is None:
             return None
-        kept = self._kept.get((order.merchant_id, order.instruction.vendor, idempotency.key))
+        kept = self._kept.get((order.merchant_id, order.task.vendor, idempotency.key))
         if kept is None:
             return None
-        fingerprint, receipt = kept
+        fingerprint, outcome = kept
         if fingerprint != idempotency.fingerprint:
             raise Problem(Code.KEY_REUSED)
-        return msgspec.structs.replace(_decode_receipt(receipt), replayed=True)
+        return outcome
 
-    def keep(self, order: Order, receipt: Receipt) -> None:
-        """Remembers the receipt with the order's key, if it has one."""
-        idempotency = order.instruction.idempotency
+    def keep(self, order: Order[Task], outcome: Receipt | Enrolled) -> None:
+        """Remembers what came of the order with its key, if it has one."""
+        idempotency = order.task.idempotency
         if idempotency is None:
             return
-        few = receipt.count <= _LARGEST_KEPT_RECEIPT
-        replayable = receipt if few else Receipt(merchant_id=receipt.merchant_id, count=receipt.count)
-        named = (order.merchant_id, order.instruction.vendor, idempotency.key)
-        self._new.append((*named, idempotency.fingerprint, _encode(replayable), self._now))
+        if isinstance(outcome, Receipt) and outcome.count > _LARGEST_KEPT_RECEIPT:
+            outcome = Receipt(merchant_id=outcome.merchant_id, count=outcome.count)
+        named = (order.merchant_id, order.task.vendor, idempotency.key)
+        self._new.append((*named, idempotency.fingerprint, _encode(outcome), self._now))
 
     def write(self, dialect: Dialect) -> Work[None]:
         """Writes what is to be remembered; raises Overtaken where somebody else used one of the keys meanwhile."""

@@ -1,8 +1,8 @@
 """What a group carries out: adjustments, enrolments and updates, in the order in which they came."""
 
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
-from loyalty_gateway.adjustment import Instruction, Merchant, Receipt
+from loyalty_gateway.adjustment import Idempotency, Instruction, Merchant, Receipt
 from loyalty_gateway.customer import Customer, CustomerUpdate, Enrolled, Enrolment
 
 
@@ -11,6 +11,8 @@ class Registration(NamedTuple):
 
     merchant: Merchant
     asked: Enrolment | CustomerUpdate
+    vendor: str = ""
+    idempotency: Idempotency | None = None
 
 
 Task = Instruction | Registration
@@ -22,10 +24,13 @@ Done = Receipt | Enrolled | Customer
 Outcome = Done | Exception
 
 
-class Order(NamedTuple):
-    """An instruction, and the number of its merchant."""
+T = TypeVar("T", bound=Task, covariant=True)  # noqa: PLC0105 - read as the type of a task
 
-    instruction: Instruction
+
+class Order(NamedTuple, Generic[T]):
+    """A task, and the number of its merchant."""
+
+    task: T
     merchant_id: int
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 
 import asyncpg
 
-from loyalty_gateway.adjustment import Instruction, Merchant, Receipt
+from loyalty_gateway.adjustment import Idempotency, Instruction, Merchant, Receipt
 from loyalty_gateway.customer import (
     Customer,
     CustomerQuery,
@@ -123,9 +123,16 @@ class PostgresLedger:
         """See ``Ledger.adjust``."""
         return await self._groups.adjust(instruction)
 
-    async def enrol(self, merchant: Merchant, enrolment: Enrolment) -> Enrolled:
+    async def enrol(
+        self,
+        merchant: Merchant,
+        enrolment: Enrolment,
+        *,
+        vendor: str = "",
+        idempotency: Idempotency | None = None,
+    ) -> Enrolled:
         """See ``Ledger.enrol``."""
-        return await self._groups.enrol(merchant, enrolment)
+        return await self._groups.enrol(merchant, enrolment, vendor, idempotency)
 
     async def update(self, merchant: Merchant, update: CustomerUpdate) -> Customer:
         """See ``Ledger.update``."""

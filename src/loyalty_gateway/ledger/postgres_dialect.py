@@ -45,7 +45,7 @@ class PostgresDialect:
         """See ``Dialect.relation``."""
         return f"(SELECT * FROM {_unnested(columns)} AS given ({', '.join(columns)}))"
 
-    def contains(self, text: str, parameter: str) -> str:
+    def contains(self, text: str, parameter: str, *, ascii_only: bool) -> str:  # noqa: ARG002 - folds all letters
         """See ``Dialect.contains``."""
         return f"strpos(lower({text}), lower({parameter})) > 0"
 

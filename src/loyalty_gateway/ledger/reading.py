@@ -6,6 +6,7 @@ place in a history is found by bisection, at the same cost wherever it lies, and
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -288,15 +289,16 @@ def _matching(query: CustomersQuery, dialect: Dialect) -> tuple[str, dict[str, A
     parameters: dict[str, Any] = {}
     if query.containing is not None:
         parameters["containing"] = query.containing
+        contains = partial(dialect.contains, parameter=":containing", ascii_only=query.containing.isascii())
         parameters["searched"] = msgspec.json.encode(query.searched).decode()
         found = (
             "EXISTS (SELECT 1 FROM customer_references r "
             "WHERE r.merchant_id = w.merchant_id AND r.wallet_id = w.id "
-            f"AND r.namespace IN {dialect.texts(':searched')} AND {dialect.contains('r.value', ':containing')})"
+            f"AND r.namespace IN {dialect.texts(':searched')} AND {contains('r.value')})"
         )
         if query.searches_names:
             name = "trim(coalesce(p.first_name, '') || ' ' || coalesce(p.last_name, ''))"
-            found = f"({found} OR {dialect.contains(name, ':containing')})"
+            found = f"({found} OR {contains(name)})"
         conditions.append(found)
     if query.excluded is not None:
         conditions.append("w.excluded = :excluded")

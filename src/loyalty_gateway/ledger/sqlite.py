@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
-from loyalty_gateway.adjustment import Instruction, Merchant, Receipt
+from loyalty_gateway.adjustment import Idempotency, Instruction, Merchant, Receipt
 from loyalty_gateway.customer import (
     Customer,
     CustomerQuery,
@@ -97,9 +97,16 @@ class SqliteLedger:
         for connection in self._reader_connections:
             connection.close()
 
-    async def enrol(self, merchant: Merchant, enrolment: Enrolment) -> Enrolled:
+    async def enrol(
+        self,
+        merchant: Merchant,
+        enrolment: Enrolment,
+        *,
+        vendor: str = "",
+        idempotency: Idempotency | None = None,
+    ) -> Enrolled:
         """See ``Ledger.enrol``."""
-        return await self._groups.enrol(merchant, enrolment)
+        return await self._groups.enrol(merchant, enrolment, vendor, idempotency)
 
     async def update(self, merchant: Merchant, update: CustomerUpdate) -> Customer:
         """See ``Ledger.update``."""

@@ -80,8 +80,8 @@ class Dialect(Protocol):
     def relation(self, columns: Mapping[str, str]) -> str:
         """The table of the rows of an ``Each``, with these columns, named with their types."""
 
-    def contains(self, text: str, parameter: str) -> str:
-        """Whether a text has another within it, in either case of letters."""
+    def contains(self, text: str, parameter: str, *, ascii_only: bool) -> str:
+        """Whether a text has another, perhaps of ASCII only, within it, in either case of letters."""
 
     def has_element(self, array: str, parameter: str) -> str:
         """Whether a text that is a JSON array has a text as one of its elements."""

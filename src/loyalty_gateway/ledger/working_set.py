@@ -8,6 +8,7 @@ from loyalty_gateway.adjustment import (
     CustomerReference,
     Entry,
     Everyone,
+    Instruction,
     Receipt,
     Wallet,
 )
@@ -39,7 +40,7 @@ class WorkingSet:
     trace.
     """
 
-    def __init__(self, orders: Sequence[Order], now: int) -> None:
+    def __init__(self, orders: Sequence[Order[Instruction]], now: int) -> None:
         self._orders = orders
         self._now = now
         self._wallets: dict[int, Wallet] = {}
@@ -62,7 +63,7 @@ class WorkingSet:
         yield from self._load_addressed(dialect, addressed)
         yield from self._load_values(dialect)
         lacking = sum(named not in self._wallet_ids for named in addressed)
-        if lacking and any(order.instruction.merchant.enrols_unknown_customers for order in self._orders):
+        if lacking and any(order.task.merchant.enrols_unknown_customers for order in self._orders):
             self._free_wallet_ids = [wallet_id for (wallet_id,) in (yield NewIds(WALLETS, lacking))]
         count = sum(len(_customers(order)) for order in self._orders)
         while count and (not self._free_entry_ids or self._free_entry_ids[0] <= self._largest_entry_id):
@@ -91,7 +92,7 @@ class WorkingSet:
         wanted = {
             (order.merchant_id, wallet_id, namespace)
             for order in self._orders
-            if (namespace := order.instruction.adjustment.named_by) is not None
+            if (namespace := order.task.adjustment.named_by) is not None
             for reference in _customers(order)
             if reference.namespace != namespace
             and (wallet_id := self._wallet_ids.get((order.merchant_id, reference.namespace, reference.value)))
@@ -109,7 +110,7 @@ class WorkingSet:
         )
         self._values = {(wallet_id, namespace): value for wallet_id, namespace, value in rows}
 
-    def adjust(self, order: Order) -> Receipt:
+    def adjust(self, order: Order[Instruction]) -> Receipt:
         """The receipt of an order; raises Problem."""
         (instruction, merchant_id) = order
         adjustment, merchant = instruction.adjustment, instruction.merchant
@@ -175,8 +176,8 @@ class WorkingSet:
         return (row_of_wallet(self._wallets[wallet_id]) for wallet_id in wallet_ids)
 
 
-def _customers(order: Order) -> tuple[CustomerReference, ...]:
+def _customers(order: Order[Instruction]) -> tuple[CustomerReference, ...]:
     """Whom an order lists, each once: a customer listed twice is adjusted once, and enrolled once."""
-    customers = order.instruction.adjustment.customers
+    customers = order.task.adjustment.customers
     assert not isinstance(customers, Everyone)
     return customers if len(customers) == 1 else tuple(dict.fromkeys(customers))

@@ -104,7 +104,12 @@ class OperationContract:
         """
         if self.accepts(request, media_type, raw_body, body):
             return ()
-        return self.authority_violations(request, media_type, raw_body)
+        found = self.authority_violations(request, media_type, raw_body)
+        return found or tuple(
+            Violation(location=parameter.location, path=(parameter.name,), keyword="type", expected="integer")
+            for parameter in self._parameters
+            if parameter.is_misspelt(request)
+        )
 
     def accepts(self, request: Request, media_type: str, raw_body: bytes, body: Any) -> bool:
         """Whether the compiled validators accept the request; no verdict of theirs refuses one."""
@@ -178,14 +183,22 @@ class _Parameter(msgspec.Struct, frozen=True, kw_only=True):
             else _compile(document, schema, where).is_valid,
         )
 
-    def accepts(self, request: Request) -> bool:
+    def is_misspelt(self, request: Request) -> bool:
+        """Whether a whole number is written as only Python reads it: with underscores, spaces or other digits."""
+        value = self._given(request)
+        return self.value_of is _whole_number and value is not None and not _DIGITS.fullmatch(value)
+
+    def _given(self, request: Request) -> str | None:
         match self.location:
             case "path":
-                value = request.path_values.get(self.name)
+                return request.path_values.get(self.name)
             case "query":
-                value = request.query.get(self.name)
+                return request.query.get(self.name)
             case _:
-                value = request.headers.get(self.name)
+                return request.headers.get(self.name)
+
+    def accepts(self, request: Request) -> bool:
+        value = self._given(request)
         if value is None:
             return not self.required
         if value == "" or self.value_of is None:
@@ -195,6 +208,7 @@ class _Parameter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _UNCONSTRAINED = {"type", "default", "description", "title", "example", "examples"}
+_DIGITS = re.compile(r"[+-]?[0-9]+")
 _WHOLE_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,18})")
 
 

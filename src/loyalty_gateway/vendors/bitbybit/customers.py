@@ -70,8 +70,7 @@ def parse_list(request: ValidRequest) -> CustomersQuery:
         offset=(number - 1) * limit,
         order=_ORDERS[field],
         descending=direction == "desc",
-        # A plus before a phone number, not escaped, arrives as a space.
-        containing=query.get("search", "").strip() or None,
+        containing=_sought(query.get("search", "")),
         searched=("email", "phone"),
         searches_names=True,
         tags=_listed(query.get("tags", "")),
@@ -90,6 +89,12 @@ def render_list(found: Customers, request: ValidRequest) -> Answer:
             "meta": {"page": number, "limit": limit, "total": found.total, "hasNextPage": found.has_more},
         },
     )
+
+
+def _sought(text: str) -> str | None:
+    """What a search means; a plus that was not percent-encoded arrives as a space."""
+    sought = text.strip()
+    return (sought.replace(" ", "+") if "@" in sought else sought) or None
 
 
 def _page(request: ValidRequest) -> tuple[int, int]:
@@ -142,6 +147,12 @@ BEHAVIOURS = (
     Behaviour("A customer is found who has one of the sources and all of the tags.", Evidence.OUR_DEFAULT, "-"),
     Behaviour("A customer who is made here has the source api.", Evidence.OUR_DEFAULT, "-"),
     Behaviour("sort takes updatedAt and createdAt, with asc or desc; others are 400.", Evidence.OUR_DEFAULT, "-"),
+    Behaviour(
+        "A customer who is changed during a walk through pages sorted by updatedAt is on another page afterwards.",
+        Evidence.INFERRED,
+        "the list is sorted by the last change, by default",
+    ),
+    Behaviour("Phone numbers are compared letter by letter.", Evidence.OUR_DEFAULT, "-"),
     Behaviour("A page past the last is empty.", Evidence.OUR_DEFAULT, "-"),
     Behaviour(
         "An email address or phone number that a customer has already is 409 CONFLICT.", Evidence.OUR_DEFAULT, "-"

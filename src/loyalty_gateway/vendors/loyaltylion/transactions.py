@@ -48,12 +48,13 @@ def _asked_of_all(request: ValidRequest) -> pages.Asked:
 
 def _query(asked: pages.Asked, customer: CustomerReference | Everyone) -> HistoryQuery:
     upwards = asked.rising != asked.backwards
-    bounds = [bound for bound in (asked.since_id, asked.last_id if upwards else None) if bound is not None]
+    # What was shown lies behind since_id, so a page that goes on from there needs no other bound.
+    after = asked.last_id if upwards and asked.last_id is not None else asked.since_id
     return HistoryQuery(
         customer=customer,
         limit=asked.limit,
         newest_first=not upwards,
-        after=max(bounds, default=None),
+        after=after,
         before=None if upwards else asked.last_id,
         since=from_moment(asked.created_at_min, "created_at_min"),
         until=until_moment(asked.created_at_max, "created_at_max"),

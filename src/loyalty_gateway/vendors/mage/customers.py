@@ -49,7 +49,8 @@ def parse_list(request: ValidRequest) -> CustomersQuery:
         offset=(number - 1) * size,
         order=_ORDERS[sort.removeprefix("-")],
         descending=sort.startswith("-"),
-        containing=request.query.get("filter[email]"),
+        # An email has no space; one that stands there was a plus that was not percent-encoded.
+        containing=request.query.get("filter[email]", "").replace(" ", "+") or None,
         searched=("email",),
         excluded=None if status is None else _IS_EXCLUDED[status],
         counts=True,

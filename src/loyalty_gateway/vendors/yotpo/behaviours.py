@@ -9,7 +9,8 @@ BEHAVIOURS = (
         "Loyalty API and App Developer API, customer details pages",
     ),
     Behaviour(
-        "A phone number has to be the same text, as E.164 writes it; beside a country it is 422 if it is not.",
+        "A phone number has to be the same text, as E.164 writes it; one to be kept that stands written otherwise "
+        "beside its country is 422.",
         Evidence.DOCUMENTED,
         "App Developer API, customer details page",
     ),

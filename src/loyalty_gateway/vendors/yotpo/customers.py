@@ -58,7 +58,7 @@ def parse_save(request: ValidRequest) -> Enrolment:
     attached = [
         customer_reference(namespace, name)
         for namespace, name in (
-            ("phone", None if number is None else phone(body, number)),
+            ("phone", None if number is None else phone(number)),
             (TILL, told(body, "pos_account_id")),
         )
         if name is not None

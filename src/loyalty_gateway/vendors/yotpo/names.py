@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from loyalty_gateway.adjustment import CustomerReference, customer_reference
-from loyalty_gateway.problem import Code, Problem, Violation
 
 TILL = "pos_account"
 """The namespace of accounts at the point of sale."""
@@ -20,23 +19,13 @@ def named(names: Mapping[str, Any], id_namespace: str) -> CustomerReference | No
     ):
         name = told(names, field)
         if name is not None:
-            return customer_reference(namespace, phone(names, name) if field == "phone_number" else name)
+            return customer_reference(namespace, phone(name) if field == "phone_number" else name)
     return None
 
 
-def phone(fields: Mapping[str, Any], number: str) -> str:
-    """A phone number as it is kept, which is as E.164 writes it.
-
-    Raises:
-        Problem: INVALID on ``phone_number`` where it is written as in the country that stands beside it.
-    """
-    # A plus that was not percent-encoded arrives as a space.
-    spelt = f"+{number[1:]}" if number.startswith(" ") else number
-    country = told(fields, "country_iso_code")
-    if country is not None and country != "null" and not spelt.startswith("+"):
-        violation = Violation(location="query", path=("phone_number",), keyword="format")
-        raise Problem(Code.INVALID, violations=(violation,))
-    return spelt
+def phone(number: str) -> str:
+    """A phone number as it is kept; a plus that was not percent-encoded arrives as a space."""
+    return f"+{number[1:]}" if number.startswith(" ") else number
 
 
 def told(fields: Mapping[str, Any], field: str) -> str | None:
