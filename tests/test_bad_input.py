@@ -470,6 +470,23 @@ def _methods(contract: Contract, case: Case) -> list[str]:
     return sorted(one.method for one in contract.operations.values() if one.path == path)
 
 
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "BREW"])
+@pytest.mark.parametrize("vendor", sorted(discover()))
+def test_no_path_takes_a_method_that_it_does_not_know(
+    shared: Gateway, contracts: dict[str, Contract], vendor: str, method: str
+) -> None:
+    status = status_of(Code.WRONG_METHOD, next(case for case in CASES if case.vendor == vendor))
+    paths = {operation.path for operation in contracts[vendor].operations.values()}
+    for path in sorted(paths):
+        known = sorted(one.method for one in contracts[vendor].operations.values() if one.path == path)
+        url = f"/{vendor}" + re.sub(r"\{\w+\}", "1", path)
+
+        answer = shared.client.request("CONNECT" if method in known else method, url)
+
+        assert (path, answer.status_code) == (path, status)
+        assert answer.headers.get("allow") == (", ".join(known) if status == 405 else None)
+
+
 @every()
 def test_head_is_refused_without_a_body(funded: Gateway, case: Case) -> None:
     told = funded.client.request("BREW", case.url, headers=case.headers)

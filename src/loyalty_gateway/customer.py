@@ -39,6 +39,11 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
         return self.value(namespace) or own_name(self.wallet.id)
 
 
+def sought(text: str, *, email: bool = False) -> str:
+    """What a query looks for; within an email address, a space was a plus that nobody percent-encoded."""
+    return text.strip().replace(" ", "+") if email or "@" in text else text.strip()
+
+
 class Existing(enum.Enum):
     """What enrolling does with a customer whom somebody enrolled before."""
 

@@ -463,12 +463,10 @@ def _meaning(value: Any) -> Any:
 
 
 def _references(task: Task) -> tuple[CustomerReference, ...]:
-    """By what the task may enrol somebody."""
+    """By what an adjustment may enrol somebody."""
     match task:
         case Adjustment(customers=tuple() as customers):
             return customers
-        case Enrolment(references=references):
-            return references
         case _:
             return ()
 

@@ -92,6 +92,18 @@ def test_an_enrolment_that_says_they_take_part_refuses_the_excluded(opened: Open
     assert refusal.value.code is Code.CUSTOMER_EXCLUDED
 
 
+@pytest.mark.parametrize("blank", ["", " ", "\u3000"])
+@pytest.mark.parametrize("field", ["references", "attached"])
+def test_a_blank_name_is_nobodys_to_be_enrolled_by(opened: Opened, field: str, blank: str) -> None:
+    name = (CustomerReference("phone", blank),)
+    named = Enrolment(references=name) if field == "references" else Enrolment(references=(NOBODY,), attached=name)
+
+    with pytest.raises(Problem) as refusal:
+        opened.run(opened.ledger.enrol(DEMO, named))
+
+    assert refusal.value.code is Code.UNKNOWN_CUSTOMER
+
+
 def test_a_customer_of_another_merchant_is_nobodys_here(opened: Opened) -> None:
     enrolled: Enrolled = opened.run(opened.ledger.enrol(OTHER, Enrolment(references=(JANE, NEW_EMAIL))))
 

@@ -23,12 +23,30 @@ class Register:
 
     def enrol(self, enrolment: Enrolment) -> Work[Enrolled]:
         """See ``Ledger.enrol``."""
+        known, lacking = yield from self._found(enrolment)
+        is_new = known is None
+        wallet_id = (yield from self._new_wallet()) if known is None else known
+        yield from self._hold(wallet_id)
+        before = yield from self._customer(wallet_id)
+        if enrolment.refuses_excluded and before.wallet.excluded:
+            raise Problem(Code.CUSTOMER_EXCLUDED)
+        if enrolment.existing is Existing.KEEP:
+            kept = {reference.namespace for reference in before.references}
+            lacking = [reference for reference in lacking if reference.namespace not in kept]
+        yield from self._attach(wallet_id, lacking, enrolment.replaces)
+        if is_new or enrolment.existing is Existing.UPDATE:
+            yield from self._keep_profile(before, enrolment.changes)
+        return Enrolled(customer=(yield from self._touched(before, is_new=is_new)), is_new=is_new)
+
+    def _found(self, enrolment: Enrolment) -> Work[tuple[int | None, list[CustomerReference]]]:
+        """Whom the references mean, if anybody, and those that nobody has; raises Problem."""
+        if not all(reference.value.strip() for reference in (*enrolment.references, *enrolment.attached)):
+            # A blank name would be everybody's.
+            raise Problem(Code.UNKNOWN_CUSTOMER)
         found = yield from self._owners(enrolment.references)
         known = {wallet.id for wallet in found.values() if wallet is not None}
         if len(known) > 1 or (known and enrolment.existing is Existing.REFUSE):
             raise Problem(Code.CUSTOMER_CONFLICT)
-        if enrolment.refuses_excluded and any(wallet is not None and wallet.excluded for wallet in found.values()):
-            raise Problem(Code.CUSTOMER_EXCLUDED)
         attached = yield from self._owners(enrolment.attached)
         if any(wallet is not None and wallet.id not in known for wallet in attached.values()):
             raise Problem(Code.CUSTOMER_CONFLICT)
@@ -36,47 +54,44 @@ class Register:
         if any(reference.namespace == OWN_NAMESPACE for reference in lacking):
             # The ledger's own names are its own to give.
             raise Problem(Code.CUSTOMER_CONFLICT)
-        is_new = not known
-        wallet_id = (yield from self._new_wallet()) if is_new else known.pop()
-        yield from self._hold(wallet_id)
-        if enrolment.existing is Existing.KEEP and not is_new:
-            kept = {reference.namespace for reference in (yield from self._customer(wallet_id)).references}
-            lacking = [reference for reference in lacking if reference.namespace not in kept]
-        for reference in lacking:
-            if reference.namespace in enrolment.replaces and not is_new:
-                yield Statement(
-                    "DELETE FROM customer_references "
-                    "WHERE merchant_id = :merchant_id AND wallet_id = :wallet_id AND namespace = :namespace",
-                    {
-                        "merchant_id": self._merchant_id,
-                        "wallet_id": wallet_id,
-                        "namespace": reference.namespace,
-                    },
-                )
-        yield Insert(
-            REFERENCES,
-            [(self._merchant_id, reference.namespace, reference.value, wallet_id) for reference in lacking],
-        )
-        if is_new or enrolment.existing is Existing.UPDATE:
-            yield from self._keep_profile((yield from self._customer(wallet_id)), enrolment.changes)
-        if not is_new and (lacking or enrolment.existing is Existing.UPDATE):
-            yield from self._touch(wallet_id)
-        return Enrolled(customer=(yield from self._customer(wallet_id)), is_new=is_new)
+        return (known.pop() if known else None), lacking
+
+    def _attach(
+        self, wallet_id: int, references: Sequence[CustomerReference], replaces: Sequence[str]
+    ) -> Work[None]:
+        for namespace in {reference.namespace for reference in references}.intersection(replaces):
+            yield Statement(
+                "DELETE FROM customer_references "
+                "WHERE merchant_id = :merchant_id AND wallet_id = :wallet_id AND namespace = :namespace",
+                {"merchant_id": self._merchant_id, "wallet_id": wallet_id, "namespace": namespace},
+            )
+        if references:
+            yield Insert(
+                REFERENCES,
+                [(self._merchant_id, reference.namespace, reference.value, wallet_id) for reference in references],
+            )
 
     def update(self, update: CustomerUpdate) -> Work[Customer]:
         """See ``Ledger.update``."""
         found = yield from self._reader.customer(CustomerQuery(references=(update.customer,)))
         wallet_id = found.wallet.id
         yield from self._hold(wallet_id)
+        before = yield from self._customer(wallet_id)
         if update.excluded is not None:
             yield Statement(
                 "UPDATE wallets SET excluded = :excluded WHERE merchant_id = :merchant_id AND id = :wallet_id",
                 {"excluded": int(update.excluded), "merchant_id": self._merchant_id, "wallet_id": wallet_id},
             )
-        before = yield from self._customer(wallet_id)
         yield from self._keep_profile(before, update.changes)
-        if (yield from self._customer(wallet_id)) != found:
-            yield from self._touch(wallet_id)
+        return (yield from self._touched(before))
+
+    def _touched(self, before: Customer, *, is_new: bool = False) -> Work[Customer]:
+        """The customer as they are now; where something of a known one has changed, that was at this moment."""
+        wallet_id = before.wallet.id
+        after = yield from self._customer(wallet_id)
+        if is_new or after == before:
+            return after
+        yield from self._touch(wallet_id)
         return (yield from self._customer(wallet_id))
 
     def _owners(self, references: Iterable[CustomerReference]) -> Work[dict[CustomerReference, Wallet | None]]:

@@ -209,8 +209,11 @@ class Reader:
             case Only.ADDED, True:
                 spared = wallet.grants - query.offset
                 return first, (yield from self._first(wallet, "grants_after > :bound", spared)) - 1
-            case _:
+            case Only.ADDED, _:
                 return (yield from self._first(wallet, "grants_after > :bound", query.offset)), last
+            case _:
+                # Deductions are not counted, so nobody knows where the page begins.
+                raise NotImplementedError(query.only)
 
     def _first(self, wallet: Wallet, holds: str, bound: int) -> Work[int]:
         """The version of the first entry that meets a condition which all later ones meet too."""

@@ -12,6 +12,7 @@ from loyalty_gateway.customer import (
     Enrolled,
     Enrolment,
     Existing,
+    sought,
 )
 from loyalty_gateway.moment import iso_milliseconds
 from loyalty_gateway.vendor import Answer, Behaviour, Evidence, ValidRequest
@@ -70,7 +71,7 @@ def parse_list(request: ValidRequest) -> CustomersQuery:
         offset=(number - 1) * limit,
         order=_ORDERS[field],
         descending=direction == "desc",
-        containing=_sought(query.get("search", "")),
+        containing=sought(query["search"]) if "search" in query else None,
         searched=("email", "phone"),
         searches_names=True,
         tags=_listed(query.get("tags", "")),
@@ -89,12 +90,6 @@ def render_list(found: Customers, request: ValidRequest) -> Answer:
             "meta": {"page": number, "limit": limit, "total": found.total, "hasNextPage": found.has_more},
         },
     )
-
-
-def _sought(text: str) -> str | None:
-    """What a search means; a plus that was not percent-encoded arrives as a space."""
-    sought = text.strip()
-    return (sought.replace(" ", "+") if "@" in sought else sought) or None
 
 
 def _page(request: ValidRequest) -> tuple[int, int]:

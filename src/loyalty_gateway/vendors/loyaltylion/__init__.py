@@ -7,7 +7,6 @@ import msgspec
 
 from loyalty_gateway.adjustment import (
     Adjustment,
-    CustomerReference,
     Lifetime,
     Receipt,
     whole_points,
@@ -39,7 +38,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 def parse_add(request: ValidRequest) -> Adjustment:
     """Adds points, which count as earned."""
     return Adjustment(
-        customers=(_customer(request),),
+        customers=(customers.addressed(request),),
         points_delta=whole_points(request.body["points"]),
         lifetime=Lifetime.EARN_ONLY,
         reason=request.body.get("reason"),
@@ -49,16 +48,11 @@ def parse_add(request: ValidRequest) -> Adjustment:
 def parse_remove(request: ValidRequest) -> Adjustment:
     """Removes points, no more than there are; what was earned or spent in a lifetime stays."""
     return Adjustment(
-        customers=(_customer(request),),
+        customers=(customers.addressed(request),),
         points_delta=-whole_points(request.body["points"]),
         lifetime=Lifetime.EARN_ONLY,
         reason=request.body.get("reason"),
     )
-
-
-def _customer(request: ValidRequest) -> CustomerReference:
-    """LoyaltyLion's ``merchant_id`` is the customer's id at the merchant."""
-    return customers.addressed(request)
 
 
 def render_add(_receipt: Receipt, _request: ValidRequest) -> Answer:

@@ -10,6 +10,7 @@ from loyalty_gateway.customer import (
     CustomersQuery,
     CustomerUpdate,
     Profile,
+    sought,
 )
 from loyalty_gateway.moment import iso_milliseconds
 from loyalty_gateway.vendor import Answer, Behaviour, Evidence, ValidRequest
@@ -39,7 +40,7 @@ def parse_list(request: ValidRequest) -> CustomersQuery:
         after_updated=asked.last_updated_at,
         order=CustomerOrder.UPDATED if asked.by_changes else CustomerOrder.NUMBER,
         descending=asked.rising == asked.backwards,
-        containing=None if asked.email is None else _as_typed(asked.email),
+        containing=None if asked.email is None else sought(asked.email, email=True),
         searched=("email",),
         created_from=from_moment(asked.created_at_min, "created_at_min"),
         created_until=until_moment(asked.created_at_max, "created_at_max"),
@@ -50,11 +51,6 @@ def parse_list(request: ValidRequest) -> CustomersQuery:
 
 def _asked(request: ValidRequest) -> pages.Asked:
     return pages.asked(request, "customers", _FILTERS)
-
-
-def _as_typed(email: str) -> str:
-    # A plus that was not percent-encoded arrives as a space, which no address has.
-    return email.strip().replace(" ", "+")
 
 
 def render_list(customers: Customers, request: ValidRequest) -> Answer:

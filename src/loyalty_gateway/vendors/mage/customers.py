@@ -12,6 +12,7 @@ from loyalty_gateway.customer import (
     CustomerUpdate,
     Enrolled,
     Enrolment,
+    sought,
 )
 from loyalty_gateway.moment import iso_milliseconds
 from loyalty_gateway.vendor import Answer, Behaviour, Evidence, ValidRequest
@@ -44,13 +45,13 @@ def parse_list(request: ValidRequest) -> CustomersQuery:
     number, size = page(request.query)
     sort = request.query.get("sort", "-created_at")
     status = request.query.get("filter[loyalty_status]")
+    email = request.query.get("filter[email]")
     return CustomersQuery(
         limit=size,
         offset=(number - 1) * size,
         order=_ORDERS[sort.removeprefix("-")],
         descending=sort.startswith("-"),
-        # An email has no space; one that stands there was a plus that was not percent-encoded.
-        containing=request.query.get("filter[email]", "").replace(" ", "+") or None,
+        containing=None if email is None else sought(email, email=True),
         searched=("email",),
         excluded=None if status is None else _IS_EXCLUDED[status],
         counts=True,

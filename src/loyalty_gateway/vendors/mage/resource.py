@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from loyalty_gateway.adjustment import OWN_NAMESPACE, CustomerReference, customer_reference
+from loyalty_gateway.adjustment import OWN_NAMESPACE, CustomerReference, customer_reference, own_name
 from loyalty_gateway.customer import Customer
 
 
@@ -25,7 +25,7 @@ def identifier_of(customer: Customer) -> str:
 
 def addressed_as(reference: CustomerReference) -> str:
     """A reference as the identifier that means it."""
-    return f"wallet_{reference.value}" if reference.namespace == OWN_NAMESPACE else reference.value
+    return own_name(int(reference.value)) if reference.namespace == OWN_NAMESPACE else reference.value
 
 
 def page(query: Mapping[str, str]) -> tuple[int, int]:

@@ -4,7 +4,7 @@ import re
 from typing import Any, Final
 
 from loyalty_gateway.adjustment import OWN_NAMESPACE, CustomerReference
-from loyalty_gateway.customer import Customer, CustomerQuery, Customers, CustomersQuery
+from loyalty_gateway.customer import Customer, CustomerQuery, Customers, CustomersQuery, sought
 from loyalty_gateway.vendor import Answer, Behaviour, Evidence, ValidRequest
 from loyalty_gateway.vendors.salla.dates import day_begins, day_ends, php_date, php_day
 from loyalty_gateway.vendors.salla.pages import page_of, pagination
@@ -52,8 +52,7 @@ def parse_list(request: ValidRequest) -> CustomersQuery:
     return CustomersQuery(
         limit=page.size,
         offset=page.offset,
-        # A plus before a number, not escaped, arrives as a space.
-        containing=None if keyword is None else keyword.strip(),
+        containing=None if keyword is None else sought(keyword),
         searched=("email", "phone"),
         searches_names=True,
         created_from=None if first_day is None else day_begins(first_day),
