@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from machine import sync_time
-from request_and_load import Sample, load_for
+from request_and_load import Sample, load
 from servers import Server
 
 _WARM_UP_SECONDS = 1
@@ -37,11 +37,11 @@ def measure(
 ) -> list[Round]:
     """So many rounds; every other one goes through the servers backwards, so that no place in it is better."""
     for server in servers:
-        load_for(server.target, folder, connections=connections, seconds=_WARM_UP_SECONDS)
+        load(server.target, folder, connections=connections, seconds=_WARM_UP_SECONDS)
     return [
         Round(
             samples={
-                server.name: load_for(server.target, folder, connections=connections, seconds=seconds)
+                server.name: load(server.target, folder, connections=connections, seconds=seconds)
                 for server in (servers if index % 2 == 0 else reversed(servers))
             },
             sync=sync_time(folder),

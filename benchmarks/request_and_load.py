@@ -19,31 +19,24 @@ BODY: Final = '{"adjustment":5,"note":"Goodwill gesture","send_email":false}'
 
 # Wallets are visited in steps of a prime, so that neighbours in time are no neighbours in the file.
 _LUA = """
-local n, answered = 0, 0
+local n = 0
 request = function()
   n = n + 1
   local customer = FIRST + (n * 7919) % COUNT * STEP
   return wrk.format("POST", string.format("PREFIX/v1/customers/%d/points", customer), {HEADERS}, 'BODY')
 end
-STOP
 done = function(summary, latency, requests)
   local failed = summary.errors.status + summary.errors.connect + summary.errors.read + summary.errors.timeout
-  io.write(string.format("RESULT %f %f %f %d\\n", summary.requests / summary.duration * 1e6,
+  io.write(string.format("RESULT %d %f %f %f %d\\n", summary.requests, summary.requests / summary.duration * 1e6,
     latency:percentile(50) / 1000, latency:percentile(99) / 1000, failed))
 end
 """
-_STOP = """
-response = function()
-  answered = answered + 1
-  if answered == REQUESTS then wrk.thread:stop() end
-end
-"""
-_LONGEST_SECONDS = 86_400
 
 
 class Sample(NamedTuple):
     """What one run of the generator saw; latencies in milliseconds."""
 
+    answered: int
     rate: float
     p50: float
     p99: float
@@ -75,30 +68,21 @@ def path_of(prefix: str, customer: int) -> str:
     return f"{prefix}/v1/customers/{customer}/points"
 
 
-def load_for(target: Target, folder: Path, *, connections: int, seconds: int) -> Sample:
+def load(target: Target, folder: Path, *, connections: int, seconds: int) -> Sample:
     """Asks for so many seconds; raises RuntimeError where a single request failed."""
-    return _wrk(target, folder, connections, seconds, "")
-
-
-def load_with(target: Target, folder: Path, *, connections: int, requests: int) -> Sample:
-    """Asks so many times; raises RuntimeError where a single request failed."""
-    return _wrk(target, folder, connections, _LONGEST_SECONDS, _STOP.replace("REQUESTS", str(requests)))
-
-
-def _wrk(target: Target, folder: Path, connections: int, seconds: int, stop: str) -> Sample:
     script = folder / "load.lua"
-    script.write_text(_lua(target, stop), encoding="utf-8")
+    script.write_text(_lua(target), encoding="utf-8")
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(script)]
     with pinned(GENERATOR_CORE):
         process = subprocess.Popen([*command, target.url], stdout=subprocess.PIPE, text=True)
     told, _ = process.communicate()
-    found = re.search(r"RESULT (\S+) (\S+) (\S+) (\d+)", told)
-    if found is None or found[4] != "0":
+    found = re.search(r"RESULT (\d+) (\S+) (\S+) (\S+) (\d+)", told)
+    if found is None or found[5] != "0":
         raise RuntimeError(f"{target.url}: requests failed\n{told}")
-    return Sample(*(float(figure) for figure in found.groups()[:3]))
+    return Sample(int(found[1]), *map(float, found.groups()[1:4]))
 
 
-def _lua(target: Target, stop: str) -> str:
+def _lua(target: Target) -> str:
     words = {
         "FIRST": target.customers.start,
         "COUNT": len(target.customers),
@@ -106,6 +90,5 @@ def _lua(target: Target, stop: str) -> str:
         "PREFIX": urlsplit(target.url).path,
         "HEADERS": ", ".join(f'["{name}"]="{value}"' for name, value in HEADERS.items()),
         "BODY": BODY,
-        "STOP": stop,
     }
     return re.sub("|".join(words), lambda word: str(words[word[0]]), _LUA)

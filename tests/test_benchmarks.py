@@ -94,8 +94,8 @@ def test_a_filled_ledger_is_one_that_the_gateway_goes_on_with(start_gateway: Sta
 
 
 def test_targets_are_held_against_the_ratios_of_each_round() -> None:
-    slow_machine = Round(samples={BARE: Sample(100, 1, 2), "ours": Sample(70, 2, 26)}, sync=0.5)
-    fast_machine = Round(samples={BARE: Sample(1000, 1, 2), "ours": Sample(500, 2, 24)}, sync=0.5)
+    slow_machine = Round(samples={BARE: Sample(1, 100, 1, 2), "ours": Sample(1, 70, 2, 26)}, sync=0.5)
+    fast_machine = Round(samples={BARE: Sample(1, 1000, 1, 2), "ours": Sample(1, 500, 2, 24)}, sync=0.5)
 
     many = list(verdicts("ours", 64, [slow_machine, fast_machine, slow_machine]))
     (alone,) = verdicts("ours", 1, [slow_machine, fast_machine])
