@@ -13,7 +13,7 @@ from machine import sync_time
 from request_and_load import Sample, load
 from servers import Server
 
-_WARM_UP_SECONDS = 1
+_WARM_UP_SECONDS = 3
 
 
 class Round(NamedTuple):
