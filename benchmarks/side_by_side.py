@@ -7,6 +7,8 @@ request lines away. With ``--ledger-of``, ``--memory`` or ``--start`` one other 
 """
 
 import argparse
+import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from machine import GENERATOR_CORE, SERVER_CORE
 def main() -> None:
     """Reads what is asked for, and measures it in a folder that is gone afterwards."""
     chosen = _arguments().parse_args()
+    if not chosen.start and shutil.which("wrk") is None:
+        sys.exit("side_by_side.py needs wrk, which makes the load; distributions have it as a package.")
     if SERVER_CORE == GENERATOR_CORE:
         print("There is one core only, shared by servers and generator: ratios flatter whoever is slow.")
     with tempfile.TemporaryDirectory(dir=chosen.folder) as name:
