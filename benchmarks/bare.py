@@ -7,9 +7,25 @@ from starlette.routing import Route
 
 
 async def adjust(request: Request) -> JSONResponse:
-    """Echoes the points."""
+    """The vendor's answer with the points that were asked for, and no balance behind it."""
     body = await request.json()
-    return JSONResponse({"data": {"id": request.path_params["identifier"], "points": body["adjustment"]}})
+    identifier, points = request.path_params["identifier"], body["adjustment"]
+    return JSONResponse(
+        {
+            "data": {
+                "type": "points_adjustment",
+                "id": identifier,
+                "attributes": {
+                    "shopify_customer_id": identifier,
+                    "adjustment": points,
+                    "points_before": 0,
+                    "points_after": points,
+                    "current_points": points,
+                    "note": body.get("note"),
+                },
+            }
+        }
+    )
 
 
-app = Starlette(routes=[Route("/mage/v1/customers/{identifier}/points", adjust, methods=["POST"])])
+app = Starlette(routes=[Route("/v1/customers/{identifier}/points", adjust, methods=["POST"])])
