@@ -1,6 +1,7 @@
 """The commands of ``loyalty-gateway``."""
 
 import contextlib
+import gc
 import signal
 import socket
 import sys
@@ -110,6 +111,9 @@ def _bound(family: int, address: tuple[Any, ...]) -> socket.socket:
 
 async def _serve(app: Starlette, server: ServerConfig, sockets: list[socket.socket]) -> None:
     async with app.router.lifespan_context(app):
+        # What is there now stays there: to look through it again and again would hold up requests.
+        gc.collect()
+        gc.freeze()
         await _Server(
             uvicorn.Config(
                 app,
