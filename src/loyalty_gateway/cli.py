@@ -15,15 +15,19 @@ import uvicorn
 import uvloop
 from starlette.applications import Starlette
 
-from loyalty_gateway.app import create_app
+from loyalty_gateway import ledger_commands
+from loyalty_gateway.app import create_app, open_ledger
 from loyalty_gateway.check import check_vendors, render_report
 from loyalty_gateway.config import LARGEST_PORT, Config, ServerConfig, load_config
+from loyalty_gateway.ledger import Ledger
 from loyalty_gateway.problem import ConfigurationError
 from loyalty_gateway.vendor import Vendor, discover
 
 _BACKLOG = 2_048
 
 commands = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+whole_ledger = typer.Typer(no_args_is_help=True, help="Look at a ledger as a whole.")
+commands.add_typer(whole_ledger, name="ledger")
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="The configuration file.")]
 LedgerOption = Annotated[str | None, typer.Option("--ledger", help="The ledger's URL, instead of the file's.")]
@@ -64,6 +68,26 @@ def check(
         reports = check_vendors(vendors, overlays)
         create_app(chosen, vendors, contracts={report.vendor.name: report.contract for report in reports})
         render_report(reports, sys.stdout)
+
+
+@whole_ledger.command()
+def verify(
+    config: ConfigOption = Path("config.yaml"),
+    ledger: LedgerOption = None,
+) -> None:
+    """Hold every wallet against its entries; the gateway may serve meanwhile. Ends with 1 if anything is wrong."""
+    with _told_to_people():
+        chosen = _override(load_config(config, discover()), None, None, ledger, no_rate_limits=False)
+        if not uvloop.run(_verify(open_ledger(chosen))):
+            raise typer.Exit(1)
+
+
+async def _verify(ledger: Ledger) -> bool:
+    try:
+        await ledger.open()
+        return await ledger_commands.verify(ledger)
+    finally:
+        await ledger.close()
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """The ledger: what a store of wallets and entries promises, whichever database keeps them."""
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 from loyalty_gateway.adjustment import Idempotency, Instruction, Merchant, Receipt
 from loyalty_gateway.customer import (
@@ -14,6 +15,9 @@ from loyalty_gateway.customer import (
     History,
     HistoryQuery,
 )
+from loyalty_gateway.ledger.statements import Dialect, Work
+
+R = TypeVar("R")
 
 
 class Ledger(Protocol):
@@ -65,6 +69,9 @@ class Ledger(Protocol):
 
     async def history(self, merchant: Merchant, query: HistoryQuery) -> History:
         """The page of a history asked for; raises Problem UNKNOWN_CUSTOMER."""
+
+    async def look(self, work: Callable[[Dialect], Work[R]]) -> R:
+        """What reading work gives, done in one snapshot; for commands that look at the ledger as a whole."""
 
     async def ready(self) -> bool:
         """Whether the store answers, and can be written as far as is known."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 
 import asyncpg
@@ -26,7 +26,7 @@ from loyalty_gateway.ledger.orders import Outcome, Overtaken, Task
 from loyalty_gateway.ledger.postgres_dialect import Connection, PostgresDialect, prepare, run
 from loyalty_gateway.ledger.postgres_schema import MIGRATIONS
 from loyalty_gateway.ledger.reading import Reader
-from loyalty_gateway.ledger.statements import Work
+from loyalty_gateway.ledger.statements import Dialect, Work
 from loyalty_gateway.problem import Code, ConfigurationError, Problem
 
 R = TypeVar("R")
@@ -178,7 +178,18 @@ class PostgresLedger:
             statement_cache_size=512,
         )
 
+    async def look(self, work: Callable[[Dialect], Work[R]]) -> R:
+        """See ``Ledger.look``."""
+        return await self._read(lambda connection: run(connection, work(_DIALECT)))
+
     async def _ask(self, merchant: Merchant, work: Callable[[Reader], Work[R]]) -> R:
+        async def read(connection: Connection) -> R:
+            merchant_id = await self._known_merchant_id(connection, merchant)
+            return await run(connection, work(Reader(_DIALECT, merchant_id, merchant.tiers)))
+
+        return await self._read(read)
+
+    async def _read(self, work: Callable[[Connection], Awaitable[R]]) -> R:
         if self._readers is None:
             raise Problem(Code.UNAVAILABLE)
         try:
@@ -186,8 +197,7 @@ class PostgresLedger:
                 self._readers.acquire(timeout=_CONNECT_SECONDS) as connection,
                 connection.transaction(isolation="repeatable_read", readonly=True),
             ):
-                merchant_id = await self._known_merchant_id(connection, merchant)
-                return await run(connection, work(Reader(_DIALECT, merchant_id, merchant.tiers)))
+                return await work(connection)
         except (*_LOST, TimeoutError, asyncpg.PostgresError) as error:
             self._refuse(error)
 

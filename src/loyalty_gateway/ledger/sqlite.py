@@ -27,7 +27,7 @@ from loyalty_gateway.ledger.orders import Outcome, Task
 from loyalty_gateway.ledger.reading import Reader
 from loyalty_gateway.ledger.sqlite_dialect import SqliteDialect, add_functions, run
 from loyalty_gateway.ledger.sqlite_schema import MIGRATIONS
-from loyalty_gateway.ledger.statements import Work
+from loyalty_gateway.ledger.statements import Dialect, Work
 from loyalty_gateway.problem import Code, ConfigurationError, Problem
 
 R = TypeVar("R")
@@ -125,6 +125,10 @@ class SqliteLedger:
         is_long = query.limit is None or query.by_points
         readers = self._long_readers if is_long else self._readers
         return await self._ask(merchant, lambda reader: reader.history(query), readers)
+
+    async def look(self, work: Callable[[Dialect], Work[R]]) -> R:
+        """See ``Ledger.look``."""
+        return await self._read(lambda db: run(db, work(_DIALECT)), self._long_readers)
 
     async def _ask(
         self, merchant: Merchant, work: Callable[[Reader], Work[R]], readers: ThreadPoolExecutor | None = None
