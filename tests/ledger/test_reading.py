@@ -1,12 +1,8 @@
 """Customers, lists and histories read from the ledger: held against a naive reading of all its rows."""
 
 import asyncio
-import sqlite3
-import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -31,14 +27,13 @@ from loyalty_gateway.customer import (
     Only,
     Profile,
 )
-from loyalty_gateway.ledger.sqlite import SqliteLedger
-from loyalty_gateway.ledger.sqlite_schema import MIGRATIONS
 from loyalty_gateway.problem import Code, Problem
+from stores import NewStore, Store
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Opened]:
-    opened = Opened(tmp_path / "ledger.db")
+def opened(store: Store) -> Iterator[Opened]:
+    opened = Opened(store)
     opened.enrol(JANE, JANES_EMAIL)
     opened.enrol(OMAR)
     yield opened
@@ -98,10 +93,10 @@ def _second(number: int) -> int:
 
 
 @pytest.fixture(scope="module")
-def told() -> Iterator[tuple[Opened, list[Entry]]]:
+def told(new_store: NewStore) -> Iterator[tuple[Opened, list[Entry]]]:
     """A ledger with 40 entries of two customers, among those of another merchant; and the entries."""
-    with tempfile.TemporaryDirectory() as folder:
-        opened = Opened(Path(folder) / "ledger.db")
+    with new_store() as store:
+        opened = Opened(store)
         opened.enrol(JANE)
         opened.enrol(OMAR)
         opened.enrol(JANE, merchant=OTHER)
@@ -115,12 +110,18 @@ def told() -> Iterator[tuple[Opened, list[Entry]]]:
         opened.close()
 
 
-@settings(deadline=None, max_examples=300)
-@given(query=_queries())
-def test_a_page_of_a_history_is_what_a_look_at_every_entry_gives(
-    told: tuple[Opened, list[Entry]], query: HistoryQuery
-) -> None:
+def test_a_page_of_a_history_is_what_a_look_at_every_entry_gives(told: tuple[Opened, list[Entry]]) -> None:
     opened, entries = told
+
+    @settings(deadline=None, max_examples=opened.store.examples(300))
+    @given(query=_queries())
+    def hold_against_a_look_at_every_entry(query: HistoryQuery) -> None:
+        _hold_against_a_look_at_every_entry(opened, entries, query)
+
+    hold_against_a_look_at_every_entry()
+
+
+def _hold_against_a_look_at_every_entry(opened: Opened, entries: list[Entry], query: HistoryQuery) -> None:
     wallets: dict[Any, int | None] = {JANE: 1, OMAR: 2, Everyone.EVERYONE: None}
     wallet_id = wallets[query.customer]
     expected = [
@@ -190,22 +191,16 @@ def test_a_read_sees_every_write_acknowledged_before_it(opened: Opened) -> None:
 
 
 def test_a_read_waits_for_no_write(opened: Opened) -> None:
-    with closing(sqlite3.connect(opened.path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        other.execute("UPDATE wallets SET available = 5")
-
+    with opened.store.uncommitted("UPDATE wallets SET available = 5"):
         assert _customer(opened, JANE).wallet.available == 0
-
-        other.execute("ROLLBACK")
 
 
 def test_reads_from_many_threads_each_see_one_snapshot(opened: Opened) -> None:
     stop = threading.Event()
 
     def write() -> None:
-        with closing(sqlite3.connect(opened.path, isolation_level=None, timeout=10)) as other:
-            while not stop.is_set():
-                other.execute("UPDATE wallets SET available = available + 1, granted = granted + 1")
+        while not stop.is_set():
+            opened.execute("UPDATE wallets SET available = available + 1, granted = granted + 1")
 
     async def read() -> list[Customers]:
         asked = CustomersQuery(limit=10)
@@ -436,42 +431,9 @@ def test_a_page_tells_whether_there_is_more_and_how_many_match_in_all(people: Op
 # The store
 
 
-def test_a_ledger_made_before_grants_were_counted_is_brought_up(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.db"
-    with closing(sqlite3.connect(path)) as db, db:
-        db.executescript(MIGRATIONS[0] + "PRAGMA user_version = 1;")
-        db.execute("INSERT INTO merchants (id, name) VALUES (1, 'demo')")
-        for wallet_id, points in ((1, (10, -4, 5)), (2, ())):
-            db.execute(
-                "INSERT INTO wallets (id, merchant_id, available, version, created_at, updated_at) "
-                "VALUES (?, 1, ?, ?, 0, 0)",
-                (wallet_id, sum(points), len(points)),
-            )
-            for version, delta in enumerate(points, start=1):
-                db.execute(
-                    "INSERT INTO entries (merchant_id, wallet_id, version, vendor, points_delta, points_before, "
-                    "points_after, reserved_after, earned_delta, burned_delta, visible, occurred_at) "
-                    "VALUES (1, ?, ?, 'mage', ?, 0, 0, 0, 0, 0, 1, ?)",
-                    (wallet_id, version, delta, version),
-                )
-
-    opened = Opened(path)
-
-    assert opened.rows("SELECT granted_after, grants_after FROM entries ORDER BY id") == [
-        {"granted_after": 10, "grants_after": 1},
-        {"granted_after": 10, "grants_after": 1},
-        {"granted_after": 15, "grants_after": 2},
-    ]
-    assert opened.rows("SELECT granted, grants FROM wallets ORDER BY id") == [
-        {"granted": 15, "grants": 2},
-        {"granted": 0, "grants": 0},
-    ]
-    opened.close()
-
-
-def test_reading_a_ledger_that_is_not_open_is_unavailable(tmp_path: Path) -> None:
+def test_reading_a_ledger_that_is_not_open_is_unavailable(store: Store) -> None:
     async def read_unopened() -> None:
-        await SqliteLedger(str(tmp_path / "ledger.db")).customers(DEMO, CustomersQuery(limit=1))
+        await store.ledger().customers(DEMO, CustomersQuery(limit=1))
 
     with pytest.raises(Problem) as refused:
         asyncio.run(read_unopened())

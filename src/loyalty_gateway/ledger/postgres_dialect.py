@@ -90,6 +90,8 @@ async def _rows(connection: Connection, step: Step) -> list[Row]:
         case Statement(sql, parameters):
             text, names = _numbered(sql)
             rows = await connection.fetch(text, *(parameters[name] for name in names))
+        case Each(_, _, []) | Insert(_, []) | Update(_, []):
+            return []
         case Each(sql, _, given):
             rows = await connection.fetch(sql, *_columns(given))
         case Insert(table, given):
