@@ -264,16 +264,13 @@ class PostgresServer:
 
     def kill(self) -> None:
         """Ends the server at once, as a loss of power would."""
-        command = [
-            self._binaries.bin_path / "pg_ctl",
-            "-w",
-            "-m",
-            "immediate",
-            "-D",
-            self._binaries.pgdata,
-            "stop",
-        ]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, user=self._binaries.system_user)
+        pg_ctl, data = f"{self._binaries.bin_path}/pg_ctl", f"{self._binaries.pgdata}"
+        subprocess.run(
+            [pg_ctl, "-w", "-m", "immediate", "-D", data, "stop"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            user=self._binaries.system_user,
+        )
 
     def start(self) -> None:
         self._binaries.start()
@@ -281,7 +278,6 @@ class PostgresServer:
     def close(self) -> None:
         for database in self._emptied:
             database.close()
-        self.kill()
         self._binaries.cleanup()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()

@@ -222,7 +222,7 @@ class Histories(RuleBasedStateMachine):
     An entry's rank is its wallet's version, which ``unfolded`` holds against the order of ids.
     """
 
-    new_store: ClassVar[NewStore]
+    new_store: ClassVar[Any]
 
     def __init__(self) -> None:
         super().__init__()
