@@ -12,8 +12,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from loyalty_gateway.config import parse_config
 from loyalty_gateway.journal import Journal
 from loyalty_gateway.spec import Contract, specs_folder
 from loyalty_gateway.vendor import Vendor, discover
+from stores import NewStore, PostgresDatabase, PostgresServer, SqliteFile, Store, serving_postgres
 
 ROOT = Path(__file__).parents[1]
 DEMO: dict[str, Any] = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
@@ -46,6 +48,35 @@ def vendors() -> dict[str, Vendor]:
 @pytest.fixture(scope="session")
 def contracts(vendors: dict[str, Vendor]) -> dict[str, Contract]:
     return {name: load_contract(vendor, (), specs_folder()) for name, vendor in vendors.items()}
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    with serving_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres: PostgresServer) -> Iterator[PostgresDatabase]:
+    with postgres.database() as database:
+        yield database
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def new_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NewStore:
+    """Gives places for ledgers; whatever asks for it runs once on each kind of store."""
+    if request.param == "postgres":
+        server: PostgresServer = request.getfixturevalue("postgres")
+        return server.lent
+    folder = tmp_path_factory.mktemp("ledgers")
+    numbers = count(1)
+    return lambda: nullcontext(SqliteFile(folder / f"ledger-{next(numbers)}.db"))
+
+
+@pytest.fixture
+def store(new_store: NewStore) -> Iterator[Store]:
+    with new_store() as store:
+        yield store
 
 
 def demo_config(**overrides: Any) -> dict[str, Any]:

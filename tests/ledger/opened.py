@@ -1,10 +1,7 @@
-"""A SQLite ledger on an event loop of its own, asked step by step; and the instructions to ask it with."""
+"""A ledger on an event loop of its own, asked step by step; and the instructions to ask it with."""
 
 import asyncio
-import sqlite3
 from collections.abc import Awaitable, Sequence
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from loyalty_gateway.adjustment import (
@@ -18,8 +15,8 @@ from loyalty_gateway.adjustment import (
     Receipt,
 )
 from loyalty_gateway.customer import Enrolled, Enrolment
-from loyalty_gateway.ledger.sqlite import SqliteLedger
 from loyalty_gateway.problem import Code, Problem
+from stores import Store
 
 DEMO = Merchant(name="demo")
 OTHER = Merchant(name="other")
@@ -35,14 +32,14 @@ Outcome = Receipt | BaseException
 
 
 class Clock:
-    """Microseconds that pass when they are told to; it is read once in each transaction."""
+    """Microseconds that pass when they are told to, and by ``step`` at each reading."""
 
     def __init__(self) -> None:
         self.now = START
-        self.readings = 0
+        self.step = 0
 
     def __call__(self) -> int:
-        self.readings += 1
+        self.now += self.step
         return self.now
 
 
@@ -59,10 +56,13 @@ class Gauged:
 
 
 class Opened:
-    """A ledger with what surrounds it; ``reopen`` closes it and takes up the same file again."""
+    """A ledger with what surrounds it; ``reopen`` closes it and takes up the same store again."""
 
-    def __init__(self, path: Path, **options: Any) -> None:
-        self.path = path
+    def __init__(self, store: Store, **options: Any) -> None:
+        self.store = store
+        self.rows = store.rows
+        self.execute = store.execute
+        self.execute_each = store.execute_each
         self.clock = Clock()
         self.gauges = Gauged()
         self._options: dict[str, Any] = {"clock": self.clock, "gauges": self.gauges} | options
@@ -94,7 +94,7 @@ class Opened:
         self._start()
 
     def _start(self) -> None:
-        self.ledger = SqliteLedger(str(self.path), **self._options)
+        self.ledger = self.store.ledger(**self._options)
         self.run(self.ledger.open())
         self._closed = False
 
@@ -122,17 +122,6 @@ class Opened:
             return outcome.code
         assert isinstance(outcome, Receipt), outcome
         return None
-
-    def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        """Rows as another connection sees them."""
-        with closing(sqlite3.connect(self.path)) as db:
-            db.row_factory = sqlite3.Row
-            return [dict(row) for row in db.execute(statement, parameters)]
-
-    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> None:
-        """Changes the file behind the ledger's back, as an operator can."""
-        with closing(sqlite3.connect(self.path)) as db, db:
-            db.execute(statement, parameters)
 
     def available(self, reference: CustomerReference, merchant: Merchant = DEMO) -> int:
         (row,) = self.rows(
@@ -180,25 +169,36 @@ def codes(outcomes: Sequence[Outcome]) -> list[Code | None]:
     return [outcome.code if isinstance(outcome, Problem) else None for outcome in outcomes]
 
 
-def unfolded(opened: Opened) -> list[dict[str, Any]]:
+def moments(outcomes: Sequence[Outcome]) -> set[int]:
+    """The seconds in which these receipts' entries were made: one in each transaction, with a clock that steps."""
+    return {
+        entry.occurred_at // SECOND
+        for outcome in outcomes
+        if isinstance(outcome, Receipt)
+        for entry in outcome.entries
+    }
+
+
+def unfolded(store: Store | Opened) -> list[dict[str, Any]]:
     """Wallets that are not the fold of their entries, or whose entries have a gap, a double or a break."""
-    return opened.rows(
+    return store.rows(
         """
         WITH told AS (
             SELECT *, lag(points_after, 1, 0) OVER one AS ended, lag(occurred_at, 1, 0) OVER one AS earlier,
-                   row_number() OVER one AS number
+                   lag(id, 1, 0) OVER one AS earlier_id, row_number() OVER one AS number
             FROM entries WINDOW one AS (PARTITION BY wallet_id ORDER BY version)
         )
         SELECT w.id, w.available, w.version FROM wallets w LEFT JOIN told e ON e.wallet_id = w.id
-        GROUP BY w.id
+        GROUP BY w.merchant_id, w.id
         HAVING w.available <> coalesce(sum(points_delta), 0)
             OR w.lifetime_earned <> coalesce(sum(earned_delta), 0)
             OR w.lifetime_burned <> coalesce(sum(burned_delta), 0)
-            OR w.granted <> coalesce(sum(max(points_delta, 0)), 0)
-            OR w.grants <> coalesce(sum(points_delta > 0), 0)
+            OR w.granted <> coalesce(sum(CASE WHEN points_delta > 0 THEN points_delta ELSE 0 END), 0)
+            OR w.grants <> coalesce(sum(CASE WHEN points_delta > 0 THEN 1 ELSE 0 END), 0)
             OR w.version <> count(e.id)
             OR coalesce(w.last_entry_at, 0) <> coalesce(max(occurred_at), 0)
-            OR sum(e.version <> number OR points_before <> ended OR points_before + points_delta <> points_after
-                   OR occurred_at <= earlier OR e.merchant_id <> w.merchant_id)
+            OR sum(CASE WHEN e.version <> number OR points_before <> ended
+                   OR points_before + points_delta <> points_after OR occurred_at <= earlier OR e.id <= earlier_id
+                   OR e.merchant_id <> w.merchant_id THEN 1 ELSE 0 END) > 0
         """
     )

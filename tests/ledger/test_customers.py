@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from opened import DEMO, JANE, JANES_EMAIL, NOBODY, OMAR, OTHER, Opened, codes, instruction
@@ -10,13 +9,14 @@ from opened import DEMO, JANE, JANES_EMAIL, NOBODY, OMAR, OTHER, Opened, codes, 
 from loyalty_gateway.adjustment import CustomerReference, Merchant
 from loyalty_gateway.customer import CustomerUpdate, Enrolled, Enrolment, Existing
 from loyalty_gateway.problem import Code, Problem
+from stores import Store
 
 NEW_EMAIL = CustomerReference("email", "jane.doe@example.com")
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Opened]:
-    opened = Opened(tmp_path / "ledger.db")
+def opened(store: Store) -> Iterator[Opened]:
+    opened = Opened(store)
     opened.enrol(JANE, JANES_EMAIL)
     yield opened
     opened.close()

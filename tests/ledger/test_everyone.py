@@ -1,15 +1,12 @@
 """Adjusting everyone in SQL does to each wallet what the engine's rules do to it alone."""
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from opened import START, Opened, instruction
 
@@ -26,7 +23,9 @@ from loyalty_gateway.adjustment import (
     Tier,
     Wallet,
 )
+from loyalty_gateway.ledger.tables import WALLETS
 from loyalty_gateway.problem import Code, Problem
+from stores import NewStore
 
 numbers = st.one_of(
     st.integers(0, 30),
@@ -60,43 +59,45 @@ tiers = st.lists(numbers, unique=True, max_size=3).map(
     )
 )
 merchant_names = map("merchant {}".format, count())
+wallet_ids, entry_ids = count(1), count(1)
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
-    opened = Opened(tmp_path_factory.mktemp("everyone") / "ledger.db")
-    yield opened
-    opened.close()
+def opened(new_store: NewStore) -> Iterator[Opened]:
+    with new_store() as store:
+        opened = Opened(store)
+        yield opened
+        opened.close()
 
 
 @pytest.mark.parametrize("lifetime", Lifetime, ids=lambda lifetime: lifetime.value)
 @pytest.mark.parametrize("asks", [*Overdraft, "reset"], ids=str)
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(told=wallets, points=amounts, tiers=tiers)
-def test_everyone_at_once_is_everyone_one_by_one(  # noqa: PLR0917 - the families and the generated values
-    opened: Opened,
-    asks: Any,
-    lifetime: Lifetime,
-    told: list[dict[str, Any]],
-    points: int,
-    tiers: tuple[Tier, ...],
-) -> None:
-    merchant = Merchant(name=next(merchant_names), tiers=tiers)
-    before = _put(opened.path, merchant, told)
-    asked = instruction(
-        Everyone.EVERYONE,
-        None if asks == "reset" else points,
-        "k",
-        merchant=merchant,
-        lifetime=lifetime,
-        overdraft=asks if isinstance(asks, Overdraft) else Overdraft.REFUSE,
-        reason="for all",
-        metadata={"a": 1},
-        notify=("email",),
-        visible=False,
-    )
-    first_entry_id = opened.rows("SELECT coalesce(max(id), 0) + 1 AS id FROM entries")[0]["id"]
-    after, entries, refusals = _one_by_one(before, asked, first_entry_id)
+def test_everyone_at_once_is_everyone_one_by_one(opened: Opened, asks: Any, lifetime: Lifetime) -> None:
+    @settings(deadline=None, max_examples=opened.store.examples(40))
+    @given(told=wallets, points=amounts, tiers=tiers)
+    def hold_against_the_engine(told: list[dict[str, Any]], points: int, tiers: tuple[Tier, ...]) -> None:
+        merchant = Merchant(name=next(merchant_names), tiers=tiers)
+        asked = instruction(
+            Everyone.EVERYONE,
+            None if asks == "reset" else points,
+            "k",
+            merchant=merchant,
+            lifetime=lifetime,
+            overdraft=asks if isinstance(asks, Overdraft) else Overdraft.REFUSE,
+            reason="for all",
+            metadata={"a": 1},
+            notify=("email",),
+            visible=False,
+        )
+        _hold_against_the_engine(opened, asked, told)
+
+    hold_against_the_engine()
+
+
+def _hold_against_the_engine(opened: Opened, asked: Instruction, told: list[dict[str, Any]]) -> None:
+    merchant = asked.merchant
+    before = _put(opened, merchant, told)
+    after, entries, refusals = _one_by_one(before, asked)
 
     (outcome,) = opened.at_once(asked)
 
@@ -104,17 +105,15 @@ def test_everyone_at_once_is_everyone_one_by_one(  # noqa: PLR0917 - the familie
         assert isinstance(outcome, Problem)
         assert outcome.code is min(refusals, key=list(Code).index)
         assert _wallets(opened, merchant) == before
-        assert _entries(opened, first_entry_id) == []
+        assert _entries(opened, merchant) == []
     else:
         assert isinstance(outcome, Receipt)
         assert outcome.count == len(entries)
         assert _wallets(opened, merchant) == after
-        assert _entries(opened, first_entry_id) == entries
+        assert _entries(opened, merchant) == entries
 
 
-def _one_by_one(
-    wallets: list[Wallet], asked: Instruction, first_entry_id: int
-) -> tuple[list[Wallet], list[Entry], set[Code]]:
+def _one_by_one(wallets: list[Wallet], asked: Instruction) -> tuple[list[Wallet], list[Entry], set[Code]]:
     after, entries, refusals = list[Wallet](), list[Entry](), set[Code]()
     for wallet in wallets:
         if wallet.excluded:
@@ -126,7 +125,7 @@ def _one_by_one(
                 asked.adjustment,
                 vendor=asked.vendor,
                 tiers=asked.merchant.tiers,
-                entry_id=first_entry_id + len(entries),
+                entry_id=len(entries) + 1,
                 now=START,
                 idempotency_key="k",
             )
@@ -138,27 +137,31 @@ def _one_by_one(
     return after, entries, refusals
 
 
-def _put(path: Path, merchant: Merchant, told: list[dict[str, Any]]) -> list[Wallet]:
+def _put(opened: Opened, merchant: Merchant, told: list[dict[str, Any]]) -> list[Wallet]:
     """Wallets in any state at all, put there behind the ledger's back."""
-    with closing(sqlite3.connect(path)) as db, db:
-        merchant_id = db.execute("INSERT INTO merchants (name) VALUES (?)", (merchant.name,)).lastrowid
-        assert merchant_id is not None
-        placed = []
-        for values in told:
-            columns = {"merchant_id": merchant_id} | values
-            wallet_id = db.execute(
-                f"INSERT INTO wallets ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
-                tuple(columns.values()),
-            ).lastrowid
-            placed.append(Wallet(id=wallet_id or 0, **columns))
-            # Its earlier entries, so that versions can clash if they are counted wrongly.
-            db.executemany(
-                "INSERT INTO entries (merchant_id, wallet_id, version, vendor, points_delta, points_before, "
-                "points_after, reserved_after, earned_delta, burned_delta, visible, occurred_at) "
-                "VALUES (?, ?, ?, 'mage', 0, 0, 0, 0, 0, 0, 1, 0)",
-                [(merchant_id, wallet_id, version) for version in range(1, values["version"] + 1)],
-            )
-    return placed
+    opened.execute("INSERT INTO merchants (name) VALUES (?)", (merchant.name,))
+    (found,) = opened.rows("SELECT id FROM merchants WHERE name = ?", (merchant.name,))
+    rows = [{"id": next(wallet_ids), "merchant_id": found["id"]} | values for values in told]
+    opened.execute_each(
+        f"INSERT INTO wallets ({', '.join(WALLETS.columns)}) VALUES ({', '.join('?' * len(WALLETS.columns))})",
+        [[_kept(row[column]) for column in WALLETS.columns] for row in rows],
+    )
+    # Their earlier entries, so that versions can clash if they are counted wrongly.
+    opened.execute_each(
+        "INSERT INTO entries (id, merchant_id, wallet_id, version, vendor, points_delta, points_before, "
+        "points_after, reserved_after, earned_delta, burned_delta, granted_after, grants_after, visible, "
+        "occurred_at) VALUES (?, ?, ?, ?, 'mage', 0, 0, 0, 0, 0, 0, 0, 0, 1, 0)",
+        [
+            (-next(entry_ids), found["id"], row["id"], version)
+            for row in rows
+            for version in range(1, row["version"] + 1)
+        ],
+    )
+    return [Wallet(**row) for row in rows]
+
+
+def _kept(value: Any) -> Any:
+    return int(value) if isinstance(value, bool) else value
 
 
 def _wallets(opened: Opened, merchant: Merchant) -> list[Wallet]:
@@ -169,11 +172,22 @@ def _wallets(opened: Opened, merchant: Merchant) -> list[Wallet]:
     return [Wallet(**(row | {"excluded": row["excluded"] == 1})) for row in rows]
 
 
-def _entries(opened: Opened, first_entry_id: int) -> list[Entry]:
+def _entries(opened: Opened, merchant: Merchant) -> list[Entry]:
+    """The entries that the ledger made; each id is told as its wallet's rank."""
+    rows = opened.rows(
+        "SELECT * FROM entries WHERE id > 0 AND merchant_id = (SELECT id FROM merchants WHERE name = ?) "
+        "ORDER BY wallet_id",
+        (merchant.name,),
+    )
+    assert len({row["id"] for row in rows}) == len(rows)
     entries = []
-    for row in opened.rows("SELECT * FROM entries WHERE id >= ? ORDER BY id", (first_entry_id,)):
+    for rank, row in enumerate(rows, start=1):
         del row["merchant_id"]
-        row["metadata"] = msgspec.json.decode(row["metadata"])
-        row["notify"] = tuple(msgspec.json.decode(row["notify"]))
-        entries.append(Entry(**(row | {"visible": row["visible"] == 1})))
+        told = {
+            "id": rank,
+            "metadata": msgspec.json.decode(row["metadata"]),
+            "notify": tuple(msgspec.json.decode(row["notify"])),
+            "visible": row["visible"] == 1,
+        }
+        entries.append(Entry(**(row | told)))
     return entries

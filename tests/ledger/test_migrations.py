@@ -11,6 +11,7 @@ from opened import DEMO, JANE, Opened, instruction
 from loyalty_gateway.adjustment import LARGEST_POINTS
 from loyalty_gateway.customer import Customer, CustomerQuery
 from loyalty_gateway.ledger.sqlite_schema import MIGRATIONS
+from stores import SqliteFile
 
 
 def _ledger_of(path: Path, version: int, points: dict[int, tuple[int, ...]]) -> None:
@@ -43,7 +44,7 @@ def _ledger_of(path: Path, version: int, points: dict[int, tuple[int, ...]]) -> 
 
 def _opened(path: Path) -> Opened:
     """The ledger as this gateway opens it."""
-    return Opened(path)
+    return Opened(SqliteFile(path))
 
 
 def _grants(opened: Opened, wallet_id: int) -> list[tuple[Any, ...]]:

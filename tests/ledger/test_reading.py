@@ -1,11 +1,7 @@
 """Customers, lists and histories read from the ledger: held against a naive reading of all its rows."""
 
 import asyncio
-import sqlite3
-import tempfile
 from collections.abc import Awaitable, Iterator
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -30,13 +26,13 @@ from loyalty_gateway.customer import (
     Only,
     Profile,
 )
-from loyalty_gateway.ledger.sqlite import SqliteLedger
 from loyalty_gateway.problem import Code, Problem
+from stores import NewStore, Store
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Opened]:
-    opened = Opened(tmp_path / "ledger.db")
+def opened(store: Store) -> Iterator[Opened]:
+    opened = Opened(store)
     opened.enrol(JANE, JANES_EMAIL)
     opened.enrol(OMAR)
     yield opened
@@ -96,10 +92,10 @@ def _second(number: int) -> int:
 
 
 @pytest.fixture(scope="module")
-def told() -> Iterator[tuple[Opened, list[Entry]]]:
+def told(new_store: NewStore) -> Iterator[tuple[Opened, list[Entry]]]:
     """A ledger with 40 entries of two customers, among those of another merchant; and the entries."""
-    with tempfile.TemporaryDirectory() as folder:
-        opened = Opened(Path(folder) / "ledger.db")
+    with new_store() as store:
+        opened = Opened(store)
         opened.enrol(JANE)
         opened.enrol(OMAR)
         opened.enrol(JANE, merchant=OTHER)
@@ -113,12 +109,18 @@ def told() -> Iterator[tuple[Opened, list[Entry]]]:
         opened.close()
 
 
-@settings(deadline=None, max_examples=300)
-@given(query=_queries())
-def test_a_page_of_a_history_is_what_a_look_at_every_entry_gives(
-    told: tuple[Opened, list[Entry]], query: HistoryQuery
-) -> None:
+def test_a_page_of_a_history_is_what_a_look_at_every_entry_gives(told: tuple[Opened, list[Entry]]) -> None:
     opened, entries = told
+
+    @settings(deadline=None, max_examples=opened.store.examples(300))
+    @given(query=_queries())
+    def hold_against_a_look_at_every_entry(query: HistoryQuery) -> None:
+        _hold_against_a_look_at_every_entry(opened, entries, query)
+
+    hold_against_a_look_at_every_entry()
+
+
+def _hold_against_a_look_at_every_entry(opened: Opened, entries: list[Entry], query: HistoryQuery) -> None:
     wallets: dict[Any, int | None] = {JANE: 1, OMAR: 2, Everyone.EVERYONE: None}
     wallet_id = wallets[query.customer]
     expected = [
@@ -173,13 +175,8 @@ def test_a_read_sees_every_write_acknowledged_before_it(opened: Opened) -> None:
 
 
 def test_a_read_waits_for_no_write(opened: Opened) -> None:
-    with closing(sqlite3.connect(opened.path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        other.execute("UPDATE wallets SET available = 5")
-
+    with opened.store.uncommitted("UPDATE wallets SET available = 5"):
         assert _customer(opened, JANE).wallet.available == 0
-
-        other.execute("ROLLBACK")
 
 
 def test_a_read_of_several_tables_sees_one_moment_while_others_write(opened: Opened) -> None:
@@ -426,9 +423,9 @@ def test_a_page_tells_whether_there_is_more_and_how_many_match_in_all(people: Op
 # The store
 
 
-def test_reading_a_ledger_that_is_not_open_is_unavailable(tmp_path: Path) -> None:
+def test_reading_a_ledger_that_is_not_open_is_unavailable(store: Store) -> None:
     async def read_unopened() -> None:
-        await SqliteLedger(str(tmp_path / "ledger.db")).customers(DEMO, CustomersQuery(limit=1))
+        await store.ledger().customers(DEMO, CustomersQuery(limit=1))
 
     with pytest.raises(Problem) as refused:
         asyncio.run(read_unopened())

@@ -1,13 +1,12 @@
 """Generated histories of a ledger, held against one kept in plain lists and dictionaries."""
 
-import tempfile
-from pathlib import Path
-from typing import Any
+from contextlib import ExitStack
+from typing import Any, ClassVar
 
 import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from opened import SECOND, Opened, Outcome, instruction, unfolded
 
 from loyalty_gateway import engine
@@ -26,6 +25,7 @@ from loyalty_gateway.adjustment import (
 )
 from loyalty_gateway.customer import Enrolled, Enrolment
 from loyalty_gateway.problem import Code, Problem
+from stores import NewStore
 
 KEEP_KEYS_SECONDS = 100
 EVERYONE_AT_MOST = 4
@@ -149,7 +149,7 @@ class Book:
 
     def _decided(self, asked: Instruction, addressed: list[Wallet], now: int) -> list[tuple[Wallet, Entry] | Code]:
         outcomes: list[tuple[Wallet, Entry] | Code] = []
-        for entry_id, wallet in enumerate(addressed, start=len(self.entries) + 1):
+        for wallet in addressed:
             try:
                 outcomes.append(
                     engine.decide(
@@ -157,7 +157,7 @@ class Book:
                         asked.adjustment,
                         vendor=asked.vendor,
                         tiers=asked.merchant.tiers,
-                        entry_id=entry_id,
+                        entry_id=wallet.version + 1,
                         now=now,
                         idempotency_key=asked.idempotency.key if asked.idempotency else None,
                     )
@@ -220,30 +220,33 @@ def _is_everyone(asked: Instruction) -> bool:
     return isinstance(asked.adjustment.customers, Everyone)
 
 
-def _plain(outcome: Outcome) -> Receipt | Code:
-    if isinstance(outcome, Problem):
-        return outcome.code
-    assert isinstance(outcome, Receipt), outcome
-    return outcome
-
-
 class Histories(RuleBasedStateMachine):
+    """A ledger and a book that are told the same; since ids may have gaps, their ranks are compared.
+
+    An entry's rank is its wallet's version, which ``unfolded`` holds against the order of ids.
+    """
+
+    new_store: ClassVar[Any]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack = ExitStack()
+
     @initialize()
     def begin(self) -> None:
-        self.folder = tempfile.TemporaryDirectory()
         self.opened = Opened(
-            Path(self.folder.name) / "ledger.db",
+            self.stack.enter_context(self.new_store()),
             keep_keys_seconds=KEEP_KEYS_SECONDS,
             everyone_at_most=EVERYONE_AT_MOST,
         )
+        self.stack.callback(self.opened.close)
         self.book = Book()
         for merchant in MERCHANTS:
             for reference in REFERENCES[:2]:
                 self.enrol(merchant, (reference,))
 
     def teardown(self) -> None:
-        self.opened.close()
-        self.folder.cleanup()
+        self.stack.close()
 
     @rule(merchant=merchants, references=references)
     def enrol(self, merchant: Merchant, references: tuple[CustomerReference, ...]) -> None:
@@ -253,18 +256,23 @@ class Histories(RuleBasedStateMachine):
             _settled(self.opened.ledger.enrol(merchant, Enrolment(references=references)))
         )
 
-        assert (outcome.customer.wallet.id if isinstance(outcome, Enrolled) else None) == expected
+        ranks = self.ranks()
+        assert (ranks[outcome.customer.wallet.id] if isinstance(outcome, Enrolled) else None) == expected
 
     @rule(asked=st.lists(instructions, min_size=1, max_size=5))
     def adjust(self, asked: list[Instruction]) -> None:
         expected = self.book.at_once(asked, self.opened.clock.now)
 
-        assert [_plain(outcome) for outcome in self.opened.at_once(*asked)] == expected
+        outcomes = self.opened.at_once(*asked)
+
+        ranks = self.ranks()
+        assert [_plain(outcome, ranks) for outcome in outcomes] == expected
 
     @rule(number=st.integers(0, 20), excluded=st.booleans())
     def exclude(self, number: int, *, excluded: bool) -> None:
         wallet_id = number % len(self.book.wallets) + 1
-        self.opened.execute("UPDATE wallets SET excluded = ? WHERE id = ?", (excluded, wallet_id))
+        (told,) = [told for told, rank in self.ranks().items() if rank == wallet_id]
+        self.opened.execute("UPDATE wallets SET excluded = ? WHERE id = ?", (int(excluded), told))
 
         self.book.wallets[wallet_id] = msgspec.structs.replace(self.book.wallets[wallet_id], excluded=excluded)
 
@@ -278,19 +286,23 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def the_ledger_holds_the_same_wallets_and_entries(self) -> None:
+        ranks = self.ranks()
         wallets = self.opened.rows("SELECT * FROM wallets ORDER BY id")
-        entries = self.opened.rows("SELECT * FROM entries ORDER BY id")
+        entries = self.opened.rows("SELECT * FROM entries ORDER BY wallet_id, version")
         named = self.opened.rows(
             "SELECT name, namespace, value, wallet_id FROM customer_references "
             "JOIN merchants ON merchants.id = merchant_id"
         )
 
-        assert [Wallet(**(row | {"excluded": row["excluded"] == 1})) for row in wallets] == [
+        assert [_wallet(row, ranks) for row in wallets] == [
             wallet for _, wallet in sorted(self.book.wallets.items())
         ]
-        assert [_entry(row) for row in entries] == self.book.entries
+        assert [_entry(row, ranks) for row in entries] == sorted(
+            self.book.entries, key=lambda entry: (entry.wallet_id, entry.version)
+        )
         assert {
-            (row["name"], CustomerReference(row["namespace"], row["value"])): row["wallet_id"] for row in named
+            (row["name"], CustomerReference(row["namespace"], row["value"])): ranks[row["wallet_id"]]
+            for row in named
         } == self.book.customers
 
     @invariant()
@@ -305,6 +317,11 @@ class Histories(RuleBasedStateMachine):
 
         assert {(row["name"], row["vendor"], row["key"]) for row in kept} <= set(self.book.keys)
 
+    def ranks(self) -> dict[int, int]:
+        """The rank of each wallet's id, from 1."""
+        rows = self.opened.rows("SELECT id FROM wallets ORDER BY id")
+        return {row["id"]: rank for rank, row in enumerate(rows, start=1)}
+
 
 async def _settled(work: Any) -> list[Any]:
     try:
@@ -313,12 +330,37 @@ async def _settled(work: Any) -> list[Any]:
         return [error]
 
 
-def _entry(row: dict[str, Any]) -> Entry:
+def _plain(outcome: Outcome, ranks: dict[int, int]) -> Receipt | Code:
+    if isinstance(outcome, Problem):
+        return outcome.code
+    assert isinstance(outcome, Receipt), outcome
+    return msgspec.structs.replace(
+        outcome,
+        wallets=tuple(msgspec.structs.replace(wallet, id=ranks[wallet.id]) for wallet in outcome.wallets),
+        entries=tuple(
+            msgspec.structs.replace(entry, id=entry.version, wallet_id=ranks[entry.wallet_id])
+            for entry in outcome.entries
+        ),
+    )
+
+
+def _wallet(row: dict[str, Any], ranks: dict[int, int]) -> Wallet:
+    return Wallet(**(row | {"id": ranks[row["id"]], "excluded": row["excluded"] == 1}))
+
+
+def _entry(row: dict[str, Any], ranks: dict[int, int]) -> Entry:
     values = {name: value for name, value in row.items() if name != "merchant_id"}
+    values["id"], values["wallet_id"] = row["version"], ranks[row["wallet_id"]]
     values["metadata"] = None if row["metadata"] is None else msgspec.json.decode(row["metadata"])
     values["notify"] = () if row["notify"] is None else tuple(msgspec.json.decode(row["notify"]))
     return Entry(**(values | {"visible": row["visible"] == 1}))
 
 
-TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+def test_any_history_of_a_ledger_is_the_books(new_store: NewStore) -> None:
+    here = type("HistoriesHere", (Histories,), {"new_store": staticmethod(new_store)})
+    with new_store() as store:
+        examples = store.examples(60)
+
+    run_state_machine_as_test(
+        here, settings=settings(max_examples=examples, stateful_step_count=25, deadline=None)
+    )

@@ -13,12 +13,13 @@ from rich.console import Console
 from loyalty_gateway.adjustment import CustomerReference, Everyone
 from loyalty_gateway.customer import Enrolment
 from loyalty_gateway.ledger_commands import verify
+from stores import SqliteFile, Store
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Opened]:
+def opened(store: Store) -> Iterator[Opened]:
     """Three wallets of two merchants with ten entries, one of which has a key."""
-    opened = Opened(tmp_path / "ledger.db")
+    opened = Opened(store)
     for merchant, customers in ((DEMO, (JANE, OMAR)), (OTHER, (JANE,))):
         for customer in customers:
             opened.enrol(customer, merchant=merchant)
@@ -44,8 +45,8 @@ def test_a_sound_ledger_passes_while_it_is_open(opened: Opened) -> None:
     assert _told(opened) == (True, ["4 wallets, 13 entries: nothing is wrong"])
 
 
-def test_a_ledger_without_anything_passes(tmp_path: Path) -> None:
-    opened = Opened(tmp_path / "empty.db")
+def test_a_ledger_without_anything_passes(store: Store) -> None:
+    opened = Opened(store)
 
     assert _told(opened) == (True, ["0 wallets, 0 entries: nothing is wrong"])
     opened.close()
@@ -100,8 +101,12 @@ def test_a_long_history_is_read_in_pages(opened: Opened) -> None:
     assert lines[-1] == "3 wallets, 9010 entries: 2 findings"
 
 
-def test_the_command_ends_with_1_where_something_is_wrong(opened: Opened) -> None:
-    command = [sys.executable, "-m", "loyalty_gateway", "ledger", "verify", "--ledger", f"sqlite:///{opened.path}"]
+def test_the_command_ends_with_1_where_something_is_wrong(tmp_path: Path) -> None:
+    opened = Opened(SqliteFile(tmp_path / "ledger.db"))
+    opened.enrol(JANE)
+    opened.adjust(instruction(JANE, 10))
+    command = [sys.executable, "-m", "loyalty_gateway", "ledger", "verify"]
+    command += ["--ledger", f"sqlite:///{tmp_path / 'ledger.db'}"]
 
     sound = subprocess.run(command, capture_output=True, text=True, check=False)
     opened.execute("UPDATE wallets SET available = 1")
@@ -109,8 +114,9 @@ def test_the_command_ends_with_1_where_something_is_wrong(opened: Opened) -> Non
 
     assert (sound.returncode, sound.stdout, sound.stderr) == (
         0,
-        "3 wallets, 10 entries: nothing is wrong\n",
+        "1 wallets, 1 entries: nothing is wrong\n",
         "",
     )
     assert (broken.returncode, broken.stderr) == (1, "")
-    assert broken.stdout.endswith("3 wallets, 10 entries: 3 findings\n")
+    assert broken.stdout.endswith("1 wallets, 1 entries: 1 findings\n")
+    opened.close()

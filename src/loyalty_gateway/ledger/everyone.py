@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from loyalty_gateway.adjustment import LARGEST_POINTS, Instruction, Lifetime, Overdraft, Tier
+from loyalty_gateway.ledger.orders import Overtaken
 from loyalty_gateway.ledger.statements import Dialect, NewIds, Statement, Work, only
 from loyalty_gateway.ledger.tables import ENTRIES
 from loyalty_gateway.problem import Code, Problem
@@ -36,6 +37,7 @@ def adjust_everyone(
 
     Raises:
         Problem: TOO_MANY_CUSTOMERS, TOO_FEW_POINTS, BALANCE_OVERFLOW; nobody has been adjusted then.
+        Overtaken: the transaction is to begin anew.
     """
     adjustment, greatest = instruction.adjustment, dialect.greatest
     earned_delta = _EARNED_DELTA[adjustment.lifetime].format(greatest=greatest)
@@ -95,6 +97,10 @@ def adjust_everyone(
             "key": instruction.idempotency.key if instruction.idempotency is not None else None,
         },
     )
+    rows = yield Statement(f"SELECT count(*) FROM ({addressed}) AS w", common)
+    if only(rows)[0] != count:
+        # Somebody else enrolled a customer, whom the check above did not see and the entries may reach.
+        raise Overtaken
     tiers = instruction.merchant.tiers
     yield Statement(
         f"""

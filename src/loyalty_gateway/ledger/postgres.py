@@ -2,10 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 
 import asyncpg
+from asyncpg.transaction import Transaction
 
 from loyalty_gateway.adjustment import Idempotency, Instruction, Merchant, Receipt
 from loyalty_gateway.customer import (
@@ -27,6 +29,7 @@ from loyalty_gateway.ledger.postgres_dialect import Connection, PostgresDialect,
 from loyalty_gateway.ledger.postgres_schema import MIGRATIONS
 from loyalty_gateway.ledger.reading import Reader
 from loyalty_gateway.ledger.statements import Dialect, Work
+from loyalty_gateway.ledger.tables import ENTRIES, row_of_entry
 from loyalty_gateway.problem import Code, ConfigurationError, Problem
 
 R = TypeVar("R")
@@ -44,6 +47,11 @@ _ATTEMPTS: Final = 6
 _FORGET_KEYS_EVERY_SECONDS: Final = 60
 _FORGET_KEYS_AT_ONCE: Final = 5_000
 
+_NO_URL: Final = (
+    "is not understood; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, "
+    "in which / and other marks of a password are escaped (%2F)"
+)
+
 # A gateway that stands still while it holds wallets must not hold up the others for ever.
 _SETTINGS: Final = {"lock_timeout": "5s", "idle_in_transaction_session_timeout": "30s"}
 
@@ -56,6 +64,7 @@ _OVERTAKEN: Final = (
 _LOST: Final = (
     OSError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
 )
@@ -102,18 +111,25 @@ class PostgresLedger:
         try:
             self._writers = await self._pool(_WRITERS)
             self._readers = await self._pool(_READERS)
-            async with self._writers.acquire() as connection:
+            async with _held(self._writers) as connection:
                 await _migrate(connection)
-        except ConfigurationError:
+        except BaseException as error:
+            await self._close_pools()
+            if isinstance(error, ValueError):
+                # What is wrong with the URL may be its password, so nothing of it is told.
+                raise ConfigurationError("ledger: postgresql", _NO_URL) from None
+            if isinstance(error, (*_LOST, asyncpg.PostgresError)):
+                what = f"cannot be opened: {type(error).__name__}: {error}"
+                raise ConfigurationError("ledger: postgresql", what) from error
             raise
-        except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            what = f"cannot be opened: {type(error).__name__}: {error}"
-            raise ConfigurationError("ledger: postgresql", what) from error
         self._groups.start()
 
     async def close(self) -> None:
         """See ``Ledger.close``."""
         await self._groups.close()
+        await self._close_pools()
+
+    async def _close_pools(self) -> None:
         pools, self._writers, self._readers = (self._writers, self._readers), None, None
         for pool in pools:
             if pool is not None:
@@ -155,21 +171,18 @@ class PostgresLedger:
         try:
             if self._readers is None:
                 return False
-            async with self._readers.acquire(timeout=_CONNECT_SECONDS) as connection:
+            async with _snapshot(self._readers) as connection:
                 await connection.fetch("SELECT 1 FROM wallets LIMIT 1")
-            if self._is_failing and self._writers is not None:
-                async with self._writers.acquire(timeout=_CONNECT_SECONDS) as connection:
-                    # The smallest write there is, which changes nothing.
-                    await connection.execute("UPDATE schema_versions SET version = version WHERE version = 1")
-                self._is_failing = False
-        except (*_LOST, TimeoutError, asyncpg.PostgresError):
+            if self._is_failing:
+                await self._transaction(_write_nothing)
+        except (*_LOST, TimeoutError, asyncpg.PostgresError, _InDoubt):
             return False
         return True
 
     async def _pool(self, size: int) -> Pool:
         return await asyncpg.create_pool(
             self._url,
-            min_size=1,
+            min_size=0,
             max_size=size,
             init=prepare,
             timeout=_CONNECT_SECONDS,
@@ -193,10 +206,7 @@ class PostgresLedger:
         if self._readers is None:
             raise Problem(Code.UNAVAILABLE)
         try:
-            async with (
-                self._readers.acquire(timeout=_CONNECT_SECONDS) as connection,
-                connection.transaction(isolation="repeatable_read", readonly=True),
-            ):
+            async with _snapshot(self._readers) as connection:
                 return await work(connection)
         except (*_LOST, TimeoutError, asyncpg.PostgresError) as error:
             self._refuse(error)
@@ -208,13 +218,13 @@ class PostgresLedger:
             outcomes: Sequence[Outcome] = await self._again(
                 lambda connection: self._carry_out_group(connection, known)
             )
-            await self._forget_old_keys()
         except Exception as error:  # noqa: BLE001 - told to whom it concerns
             is_mistake = not isinstance(error, (*_LOST, TimeoutError, asyncpg.PostgresError, _InDoubt, Overtaken))
             if len(tasks) > 1 and (is_mistake or isinstance(error, (*_MISTAKES, *_OVERTAKEN))):
                 return [outcome for one in tasks for outcome in await self._carry_out([one])]
             failure = error if is_mistake else self._failure(error)
             return [failure for _ in tasks]
+        await self._forget_old_keys()
         return outcomes
 
     async def _carry_out_group(self, connection: Connection, tasks: Sequence[tuple[Task, int]]) -> list[Outcome]:
@@ -234,13 +244,11 @@ class PostgresLedger:
     async def _transaction(self, work: Callable[[Connection], Any]) -> Any:
         if self._writers is None:
             raise Problem(Code.UNAVAILABLE)
-        async with self._writers.acquire(timeout=_CONNECT_SECONDS) as connection:
-            transaction = connection.transaction(isolation="read_committed")
-            await transaction.start()
+        async with _begun(self._writers, isolation="read_committed") as (connection, transaction):
             try:
                 result = await work(connection)
             except BaseException:
-                if not connection.is_closed():
+                with suppress(*_LOST):
                     await transaction.rollback()
                 raise
             try:
@@ -265,7 +273,7 @@ class PostgresLedger:
         deadline = time.monotonic() + _SETTLE_SECONDS
         while time.monotonic() < deadline:
             try:
-                async with self._writers.acquire(timeout=_CONNECT_SECONDS) as connection, connection.transaction():
+                async with _held(self._writers) as connection, connection.transaction():
                     # The wallet is held until the lost transaction has ended, in whichever way.
                     await connection.fetch(
                         "SELECT id FROM wallets WHERE merchant_id = $1 AND id = $2 FOR UPDATE",
@@ -273,29 +281,25 @@ class PostgresLedger:
                         entry.wallet_id,
                     )
                     found = await connection.fetch(
-                        "SELECT 1 FROM entries "
-                        "WHERE merchant_id = $1 AND wallet_id = $2 AND version = $3 AND id = $4",
+                        f"SELECT {', '.join(ENTRIES.columns)} FROM entries "
+                        "WHERE merchant_id = $1 AND wallet_id = $2 AND version = $3",
                         merchant_id,
                         entry.wallet_id,
                         entry.version,
-                        entry.id,
                     )
-                    return bool(found)
+                    # The id alone says little: a server that was killed may have given it to somebody else again.
+                    return [tuple(row) for row in found] == [row_of_entry(merchant_id, entry)]
             except (*_LOST, TimeoutError, asyncpg.PostgresError):
                 await asyncio.sleep(0.1)
         return False
 
     async def _merchant_id(self, merchant: Merchant) -> int:
         known = self._merchant_ids.get(merchant.name)
-        if known is not None:
-            return known
-        if self._writers is None:
-            raise Problem(Code.UNAVAILABLE)
-        async with self._writers.acquire(timeout=_CONNECT_SECONDS) as connection:
-            await connection.execute(
-                "INSERT INTO merchants (name) VALUES ($1) ON CONFLICT (name) DO NOTHING", merchant.name
+        if known is None:
+            known = self._merchant_ids[merchant.name] = await self._again(
+                lambda connection: _met_merchant_id(connection, merchant)
             )
-            return await self._known_merchant_id(connection, merchant)
+        return known
 
     async def _known_merchant_id(self, connection: Connection, merchant: Merchant) -> int:
         """The merchant's number; 0, which is nobody's, for one that the ledger has not met."""
@@ -312,9 +316,13 @@ class PostgresLedger:
         if now < self._forget_keys_at:
             return
         before = now - self._keep_keys
-        forgotten = await self._again(
-            lambda connection: run(connection, forget_keys(before=before, at_most=_FORGET_KEYS_AT_ONCE))
-        )
+        try:
+            forgotten = await self._again(
+                lambda connection: run(connection, forget_keys(before=before, at_most=_FORGET_KEYS_AT_ONCE))
+            )
+        except (*_LOST, TimeoutError, asyncpg.PostgresError, _InDoubt):
+            # The group before has been committed, and is answered so; they are forgotten after another one.
+            return
         if forgotten < _FORGET_KEYS_AT_ONCE:
             self._forget_keys_at = now + _FORGET_KEYS_EVERY_SECONDS * _SECOND
 
@@ -332,6 +340,64 @@ class PostgresLedger:
         raise self._failure(error) from error
 
 
+@asynccontextmanager
+async def _held(pool: Pool) -> AsyncIterator[Connection]:
+    """A connection; that it is lost when it is given back changes nothing any more."""
+    connection = await pool.acquire(timeout=_CONNECT_SECONDS)
+    try:
+        yield connection
+    finally:
+        with suppress(*_LOST, asyncpg.PostgresError):
+            await pool.release(connection)
+
+
+@asynccontextmanager
+async def _begun(pool: Pool, **kind: Any) -> AsyncIterator[tuple[Connection, Transaction]]:
+    """A connection with a transaction on it; one that the server ended while it was idle is replaced."""
+    for is_last in (False, True):
+        async with _held(pool) as connection:
+            transaction = connection.transaction(**kind)
+            try:
+                await transaction.start()
+            except _LOST:
+                with suppress(asyncpg.InterfaceError):
+                    connection.terminate()
+                if is_last:
+                    raise
+                continue
+            yield connection, transaction
+            return
+
+
+@asynccontextmanager
+async def _snapshot(pool: Pool) -> AsyncIterator[Connection]:
+    """A connection that reads one moment."""
+    async with _begun(pool, isolation="repeatable_read", readonly=True) as (connection, transaction):
+        try:
+            yield connection
+        finally:
+            with suppress(*_LOST):
+                await transaction.rollback()
+
+
+async def _write_nothing(connection: Connection) -> None:
+    """The smallest write there is, which changes nothing."""
+    await connection.execute("UPDATE schema_versions SET version = version WHERE version = 1")
+
+
+async def _met_merchant_id(connection: Connection, merchant: Merchant) -> int:
+    """The number of a merchant, who gets one at the first meeting."""
+    find, meet = (
+        "SELECT id FROM merchants WHERE name = $1",
+        "INSERT INTO merchants (name) VALUES ($1) ON CONFLICT (name) DO NOTHING",
+    )
+    known = await connection.fetchval(find, merchant.name)
+    if known is None:
+        await connection.execute(meet, merchant.name)
+        known = await connection.fetchval(find, merchant.name)
+    return int(known)
+
+
 async def _migrate(connection: Connection) -> None:
     """Brings the schema up; several gateways may do so at once, and one of them applies each migration."""
     for attempt in range(1, _ATTEMPTS + 1):
@@ -341,7 +407,7 @@ async def _migrate(connection: Connection) -> None:
                 "(version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)"
             )
             break
-        except (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError):
+        except (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError):
             # Somebody else makes it at the same moment.
             if attempt == _ATTEMPTS:
                 raise

@@ -4,7 +4,7 @@ Only what the databases that speak PostgreSQL's protocol have too: no advisory l
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias, TypeVar
 
@@ -12,6 +12,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from loyalty_gateway.ledger.statements import Each, Insert, NewIds, Row, Statement, Step, Update, Work
+from loyalty_gateway.ledger.tables import TEXT
 
 R = TypeVar("R")
 
@@ -35,11 +36,11 @@ class PostgresDialect:
 
     def numbers(self, parameter: str) -> str:
         """See ``Dialect.numbers``."""
-        return f"(SELECT CAST(json_array_elements_text(CAST({parameter} AS JSON)) AS BIGINT))"
+        return f"(SELECT unnest(CAST({parameter} AS BIGINT[])))"
 
     def texts(self, parameter: str) -> str:
         """See ``Dialect.texts``."""
-        return f"(SELECT json_array_elements_text(CAST({parameter} AS JSON)))"
+        return f"(SELECT unnest(CAST({parameter} AS TEXT[])))"
 
     def relation(self, columns: Mapping[str, str]) -> str:
         """See ``Dialect.relation``."""
@@ -51,20 +52,28 @@ class PostgresDialect:
 
     def has_element(self, array: str, parameter: str) -> str:
         """See ``Dialect.has_element``."""
-        return f"CAST({array} AS JSONB) ? {parameter}"
+        # Elements are compared as they are written, since JSONB has no place for a NUL character.
+        return f"{parameter} IN (SELECT CAST(json_array_elements(CAST({array} AS JSON)) AS TEXT))"
 
 
 async def prepare(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Has the connection keep texts with a NUL character, which PostgreSQL itself cannot, escaped."""
+    """Has the connection keep texts with a NUL character, which PostgreSQL itself cannot, escaped.
+
+    Arrays of texts do not pass this way; ``run`` escapes theirs.
+    """
     await connection.set_type_codec(
         "text", schema="pg_catalog", format="binary", encoder=_encoded, decoder=_decoded
     )
 
 
 def _encoded(text: str) -> bytes:
+    return _escaped(text).encode()
+
+
+def _escaped(text: str) -> str:
     if _NUL in text or _ESCAPE in text:
-        text = text.replace(_ESCAPE, _ESCAPE * 2).replace(_NUL, _ESCAPE + "0")
-    return text.encode()
+        return text.replace(_ESCAPE, _ESCAPE * 2).replace(_NUL, _ESCAPE + "0")
+    return text
 
 
 def _decoded(content: bytes) -> str:
@@ -89,14 +98,17 @@ async def _rows(connection: Connection, step: Step) -> list[Row]:
     match step:
         case Statement(sql, parameters):
             text, names = _numbered(sql)
-            rows = await connection.fetch(text, *(parameters[name] for name in names))
-        case Each(sql, _, given):
-            rows = await connection.fetch(sql, *_columns(given))
+            rows = await connection.fetch(text, *(_value(parameters[name]) for name in names))
+        case Each(_, _, []) | Insert(_, []) | Update(_, []):
+            return []
+        case Each(sql, columns, given):
+            rows = await connection.fetch(sql, *_arrays(columns, given))
         case Insert(table, given):
-            rows = await connection.fetch(_insert(table.name, tuple(table.columns.items())), *_columns(given))
+            sql = _insert(table.name, tuple(table.columns.items()))
+            rows = await connection.fetch(sql, *_arrays(table.columns, given))
         case Update(table, given):
             sql = _update(table.name, tuple(table.columns.items()), table.key)
-            rows = await connection.fetch(sql, *_columns(given))
+            rows = await connection.fetch(sql, *_arrays(table.columns, given))
         case NewIds(table, how_many):
             rows = await connection.fetch(
                 f"SELECT nextval('{table.name}_id') FROM generate_series(1, CAST($1 AS BIGINT))", how_many
@@ -104,8 +116,16 @@ async def _rows(connection: Connection, step: Step) -> list[Row]:
     return [tuple(row) for row in rows]
 
 
-def _columns(rows: Any) -> Any:
-    return zip(*rows, strict=True)
+def _value(value: Any) -> Any:
+    if not isinstance(value, tuple):
+        return value
+    return [_escaped(element) if isinstance(element, str) else element for element in value]
+
+
+def _arrays(columns: Mapping[str, str], rows: Sequence[Row]) -> Iterator[Sequence[Any]]:
+    """The values of each column; ``unnest`` makes rows of them."""
+    for kind, values in zip(columns.values(), zip(*rows, strict=True), strict=True):
+        yield [value and _escaped(value) for value in values] if kind == TEXT else values
 
 
 def _unnested(columns: Mapping[str, str]) -> str:

@@ -78,7 +78,7 @@ class Reader:
         """The customers of these wallets, by number and in their order."""
         known = {wallet.id: wallet for wallet in wallets}
         references: dict[int, list[CustomerReference]] = {wallet_id: [] for wallet_id in known}
-        ids = msgspec.json.encode(list(known)).decode()
+        ids = tuple(known)
         among = f"merchant_id = :merchant_id AND wallet_id IN {self._dialect.numbers(':ids')}"
         rows = yield self._statement(
             f"SELECT wallet_id, namespace, value FROM customer_references WHERE {among}", ids=ids
@@ -241,7 +241,7 @@ class Reader:
         rows = yield self._statement(
             f"SELECT {WALLET_COLUMNS} FROM wallets w "
             f"WHERE w.merchant_id = :merchant_id AND w.id IN {self._dialect.numbers(':ids')}",
-            ids=msgspec.json.encode(list({row[1] for row in entries})).decode(),
+            ids=tuple({row[1] for row in entries}),
         )
         return [wallet_of(row) for row in rows]
 
@@ -293,7 +293,7 @@ def _matching(query: CustomersQuery, dialect: Dialect) -> tuple[str, dict[str, A
     if query.containing is not None:
         parameters["containing"] = query.containing
         contains = partial(dialect.contains, parameter=":containing", ascii_only=query.containing.isascii())
-        parameters["searched"] = msgspec.json.encode(query.searched).decode()
+        parameters["searched"] = query.searched
         found = (
             "EXISTS (SELECT 1 FROM customer_references r "
             "WHERE r.merchant_id = w.merchant_id AND r.wallet_id = w.id "
@@ -308,10 +308,10 @@ def _matching(query: CustomersQuery, dialect: Dialect) -> tuple[str, dict[str, A
         parameters["excluded"] = int(query.excluded)
     for index, tag in enumerate(query.tags):
         conditions.append(dialect.has_element("coalesce(p.tags, '[]')", f":tag_{index}"))
-        parameters[f"tag_{index}"] = tag
+        parameters[f"tag_{index}"] = msgspec.json.encode(tag).decode()
     if query.sources:
         conditions.append(f"p.source IN {dialect.texts(':sources')}")
-        parameters["sources"] = msgspec.json.encode(query.sources).decode()
+        parameters["sources"] = query.sources
     for condition, bound in (
         ("w.created_at >= :created_from", query.created_from),
         ("w.created_at <= :created_until", query.created_until),

@@ -2,7 +2,9 @@
 
 import sqlite3
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import msgspec
 
 from loyalty_gateway.ledger.statements import Each, Insert, NewIds, Row, Statement, Step, Update, Work
 from loyalty_gateway.ledger.tables import ENTRIES, REFERENCES, WALLETS, Table
@@ -40,7 +42,8 @@ class SqliteDialect:
 
     def has_element(self, array: str, parameter: str) -> str:
         """See ``Dialect.has_element``."""
-        return f"EXISTS (SELECT 1 FROM json_each({array}) element WHERE element.value = {parameter})"
+        element = f"json_extract({parameter}, '$')"
+        return f"{element} IN (SELECT value FROM json_each({array}))"
 
 
 def add_functions(db: sqlite3.Connection) -> None:
@@ -66,7 +69,7 @@ def run(db: sqlite3.Connection, work: Work[R]) -> R:
 def _rows(db: sqlite3.Connection, step: Step) -> list[Row]:
     match step:
         case Statement(sql, parameters):
-            return db.execute(sql, parameters).fetchall()
+            return db.execute(sql, {name: _value(value) for name, value in parameters.items()}).fetchall()
         case Each(sql, _, rows):
             return [found for row in rows for found in db.execute(sql, row)]
         case Insert(table, rows):
@@ -78,6 +81,10 @@ def _rows(db: sqlite3.Connection, step: Step) -> list[Row]:
         case NewIds(table, how_many):
             ((largest,),) = db.execute(f"SELECT coalesce(max(id), 0) FROM {table.name}")
             return [(largest + number,) for number in range(1, how_many + 1)]
+
+
+def _value(value: Any) -> Any:
+    return msgspec.json.encode(value).decode() if isinstance(value, tuple) else value
 
 
 def _insert(table: Table) -> str:

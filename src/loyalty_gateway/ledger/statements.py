@@ -15,7 +15,10 @@ Row = Sequence[Any]
 
 
 class Statement(NamedTuple):
-    """SQL with named parameters (``:name``); whole numbers, texts, bytes and ``None`` are its values."""
+    """SQL with named parameters (``:name``).
+
+    Whole numbers, texts, bytes and ``None`` are its values, and tuples of whole numbers or texts.
+    """
 
     sql: str
     parameters: Mapping[str, Any] = {}
@@ -72,10 +75,10 @@ class Dialect(Protocol):
     """The id of the last entry of a wallet ``w``, or 0 where a new id is larger in any case."""
 
     def numbers(self, parameter: str) -> str:
-        """A subquery of the whole numbers in a parameter that is a JSON array."""
+        """A subquery of the whole numbers in a parameter that is a tuple of them."""
 
     def texts(self, parameter: str) -> str:
-        """A subquery of the texts in a parameter that is a JSON array."""
+        """A subquery of the texts in a parameter that is a tuple of them."""
 
     def relation(self, columns: Mapping[str, str]) -> str:
         """The table of the rows of an ``Each``, with these columns, named with their types."""
@@ -84,7 +87,7 @@ class Dialect(Protocol):
         """Whether a text has another, perhaps of ASCII only, within it, in either case of letters."""
 
     def has_element(self, array: str, parameter: str) -> str:
-        """Whether a text that is a JSON array has a text as one of its elements."""
+        """Whether a text that is a JSON array has an element, which is given as JSON too."""
 
 
 def only(rows: list[Row]) -> Row:
