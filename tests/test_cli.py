@@ -101,6 +101,22 @@ def test_a_request_under_way_is_answered_before_serve_stops(tmp_path: Path) -> N
     assert code == 0
 
 
+def test_a_second_gateway_on_the_same_file_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+    with serving(tmp_path, _mage_alone()) as served:
+        second = _run("serve", "--config", str(tmp_path / "config.yaml"), "--port", "0")
+        status = _ask(served.url, _MAGE)
+        verified = _run("ledger", "verify", "--config", str(tmp_path / "config.yaml"))
+        process = served.process.pid
+        served.kill()
+        third = _run("ledger", "verify", "--config", str(tmp_path / "config.yaml"))
+
+    _assert_told(second, f"ledger: sqlite:///{served.ledger}: process {process} serves it")
+    assert status == 200
+    assert [ended.stdout for ended in (verified, third)] == ["2 wallets, 1 entries: nothing is wrong\n"] * 2
+    with serving(tmp_path, _mage_alone()) as served:
+        assert _ask(served.url, _MAGE) == 200
+
+
 def _entries(path: Path) -> int:
     db = sqlite3.connect(path)
     (count,) = db.execute("SELECT count(*) FROM entries").fetchone()
@@ -303,7 +319,7 @@ def test_a_variable_of_the_environment_reaches_the_configuration(tmp_path: Path)
 
     ended = _run("check", "--config", config, LEDGER_OF_TEST="redis://x")
 
-    _assert_told(ended, "ledger: must be sqlite:///FILE, not redis:")
+    _assert_told(ended, "ledger: must be sqlite:///FILE or postgresql://HOST/DATABASE, not redis:")
 
 
 def test_a_broken_overlay_ends_check_with_the_place(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def create_app(  # noqa: PLR0913 - what may be given instead of the usual parts
     journal = journal or Journal()
     journal.on_dropped = metrics.dropped
     witness = Witness(metrics, journal)
-    ledger = ledger or open_ledger(config, metrics)
+    ledger = ledger or open_ledger(config, metrics, alone=True)
     merchants = {name: _merchant(name, chosen) for name, chosen in config.merchants.items()}
     served = {
         name: _Served(
@@ -121,15 +121,18 @@ def create_app(  # noqa: PLR0913 - what may be given instead of the usual parts
     return app
 
 
-def open_ledger(config: Config, metrics: Metrics | None = None) -> Ledger:
-    """The configured ledger, not yet opened; raises ConfigurationError for an unknown kind."""
+def open_ledger(config: Config, metrics: Metrics | None = None, *, alone: bool = False) -> Ledger:
+    """The configured ledger, not yet opened; raises ConfigurationError for an unknown kind.
+
+    ``alone`` is for whoever serves: of a ledger that one process can serve it is the only one to do so.
+    """
     kept: dict[str, Any] = {
         "keep_keys_seconds": config.idempotency.keep_hours * 3_600,
         "everyone_at_most": config.everyone_at_most,
         "gauges": metrics,
     }
     if config.ledger.startswith(_SQLITE) and config.ledger != _SQLITE:
-        return SqliteLedger(config.ledger.removeprefix(_SQLITE), **kept)
+        return SqliteLedger(config.ledger.removeprefix(_SQLITE), alone=alone, **kept)
     if config.ledger.startswith(_POSTGRES):
         return _postgres_ledger()(config.ledger, **kept)
     kind = config.ledger.partition(":")[0]

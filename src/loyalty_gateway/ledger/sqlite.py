@@ -1,12 +1,15 @@
 """The embedded ledger: one SQLite file, one writer thread, every group of adjustments one durable commit."""
 
 import asyncio
+import fcntl
+import os
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from pathlib import Path
+from typing import Final, TextIO, TypeVar
 
 from loyalty_gateway.adjustment import Idempotency, Instruction, Merchant, Receipt
 from loyalty_gateway.customer import (
@@ -49,22 +52,26 @@ class SqliteLedger:
         path: of the file, made when absent.
         keep_keys_seconds: how long an idempotency key is remembered.
         everyone_at_most: the most wallets that one adjustment of everyone reaches.
+        alone: whether another ledger that is to be alone with the file keeps this one from opening.
         gauges: is told the size of each group.
         clock: microseconds since the epoch.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each with a default
         self,
         path: str,
         *,
         keep_keys_seconds: float = 86_400,
         everyone_at_most: int = 100_000,
+        alone: bool = False,
         gauges: Gauges | None = None,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000,
     ) -> None:
         self._path = path
         self._keep_keys = round(keep_keys_seconds * SECOND)
         self._everyone_at_most = everyone_at_most
+        self._alone = alone
+        self._lock: TextIO | None = None
         self._clock = clock
         self._forget_keys_at = 0
         self._merchant_ids: dict[str, int] = {}
@@ -191,15 +198,19 @@ class SqliteLedger:
 
     def _open(self) -> None:
         try:
+            if self._alone:
+                self._lock = _locked(self._path)
             self._db = _connect(self._path)
             _migrate(self._db, self._path)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise ConfigurationError(f"ledger: sqlite:///{self._path}", f"cannot be opened: {error}") from error
 
     def _close(self) -> None:
         if self._db is not None:
             self._db.close()
             self._db = None
+        if self._lock is not None:
+            self._lock.close()
 
     def _connection(self) -> sqlite3.Connection:
         if self._db is None:
@@ -303,6 +314,23 @@ def _connect(path: str) -> sqlite3.Connection:
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA foreign_keys = ON")
     return db
+
+
+def _locked(path: str) -> TextIO:
+    """A file beside the ledger that this process has to itself until it ends, however it ends."""
+    lock = Path(f"{path}.lock").open("a+", encoding="utf-8")  # noqa: SIM115 - open as long as the ledger is
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        holder = lock.read().strip()
+        lock.close()
+        what = f"process {holder} serves it; one process serves a file, several share a postgresql:// ledger"
+        raise ConfigurationError(f"ledger: sqlite:///{path}", what) from None
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
 
 
 def _migrate(db: sqlite3.Connection, path: str) -> None:
