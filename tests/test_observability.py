@@ -113,11 +113,14 @@ def test_latency_is_counted_by_vendor_and_operation(funded: Gateway) -> None:
 
 
 def test_groups_are_counted_with_their_sizes(funded: Gateway) -> None:
+    (before,) = _samples(funded, "loyalty_gateway_group_size_sum").values()
     for _ in range(3):
         _MAGE.send(funded)
 
-    assert _samples(funded, "loyalty_gateway_group_size_count") == {(): 3}
-    assert _samples(funded, "loyalty_gateway_group_size_sum") == {(): 3}
+    # The two customers of the configuration were enrolled in groups of their own.
+    assert before == 2
+    assert _samples(funded, "loyalty_gateway_group_size_count") == {(): 5}
+    assert _samples(funded, "loyalty_gateway_group_size_sum") == {(): 5}
     assert _samples(funded, "loyalty_gateway_waiting_adjustments") == {(): 0}
 
 

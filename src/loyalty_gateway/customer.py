@@ -41,7 +41,8 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
 
 def sought(text: str, *, email: bool = False) -> str:
     """What a query looks for; within an email address, a space was a plus that nobody percent-encoded."""
-    return text.strip().replace(" ", "+") if email or "@" in text else text.strip()
+    trimmed = text.strip(" \t\r\n")
+    return trimmed.replace(" ", "+") if email or "@" in text else trimmed
 
 
 class Existing(enum.Enum):

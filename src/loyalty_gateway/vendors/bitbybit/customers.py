@@ -98,7 +98,7 @@ def _page(request: ValidRequest) -> tuple[int, int]:
 
 def _listed(text: str) -> tuple[str, ...]:
     """The values between the commas."""
-    return tuple(value for part in text.split(",") if (value := part.strip()))
+    return tuple(value for part in text.split(",") if (value := part.strip(" \t\r\n")))
 
 
 def _customer(customer: Customer, customer_id: str) -> dict[str, Any]:

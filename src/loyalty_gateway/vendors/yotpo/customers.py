@@ -5,7 +5,7 @@ from datetime import date
 from typing import Any
 
 from loyalty_gateway.adjustment import Entry, customer_reference
-from loyalty_gateway.customer import Customer, Enrolled, Enrolment, Existing, History, HistoryQuery, sought
+from loyalty_gateway.customer import Customer, Enrolled, Enrolment, Existing, History, HistoryQuery
 from loyalty_gateway.moment import iso_milliseconds
 from loyalty_gateway.problem import Code, Problem, Violation
 from loyalty_gateway.vendor import Answer, ValidRequest
@@ -21,10 +21,7 @@ _TRUE = {True, "true", "t", "yes", "y", "on", "1"}
 
 def parse_fetch(request: ValidRequest) -> HistoryQuery:
     """The customer named in the query; raises Problem INVALID where nobody is named."""
-    names = dict(request.query)
-    if "customer_email" in names:
-        names["customer_email"] = sought(names["customer_email"], email=True)
-    return _query(request, names, (request.query,))
+    return _query(request, request.query, (request.query,))
 
 
 def render_fetch(history: History, request: ValidRequest) -> Answer:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loyalty_gateway.adjustment import CustomerReference, customer_reference
+from loyalty_gateway.customer import sought
 
 TILL = "pos_account"
 """The namespace of accounts at the point of sale."""
@@ -19,8 +20,18 @@ def named(names: Mapping[str, Any], id_namespace: str) -> CustomerReference | No
     ):
         name = told(names, field)
         if name is not None:
-            return customer_reference(namespace, phone(name) if field == "phone_number" else name)
+            return customer_reference(namespace, _as_meant(field, name))
     return None
+
+
+def _as_meant(field: str, name: str) -> str:
+    match field:
+        case "phone_number":
+            return phone(name)
+        case "customer_email":
+            return sought(name, email=True)
+        case _:
+            return name
 
 
 def phone(number: str) -> str:
