@@ -358,7 +358,7 @@ def test_no_credential_is_kept_in_plain_text(
     assert secret not in [thing for thing in kept if isinstance(thing, str)]
 
 
-@pytest.mark.parametrize("url", ["postgresql://host/db", "sqlite://x.db", "x.db", "", "sqlite:///"])
+@pytest.mark.parametrize("url", ["mysql://host/db", "sqlite://x.db", "x.db", "", "sqlite:///"])
 def test_a_ledger_of_another_kind_is_refused(
     vendors: dict[str, Vendor], contracts: dict[str, Contract], url: str
 ) -> None:

@@ -258,8 +258,10 @@ def test_the_tier_is_told_by_name_and_the_birthday_in_parts(start_gateway: Start
     config["merchants"]["demo"]["tiers"] = [{"name": "Gold", "points_required": 100}]
     gateway = start_gateway(config)
     _adjust(gateway, 100)
-    gateway.rows(
-        "INSERT INTO profiles (wallet_id, date_of_birth) VALUES (?, '1990-05-17')", gateway.wallet(_JANE)["id"]
+    jane = gateway.wallet(_JANE)
+    gateway.store.execute(
+        "INSERT INTO profiles (merchant_id, wallet_id, date_of_birth) VALUES (?, ?, '1990-05-17')",
+        (jane["merchant_id"], jane["id"]),
     )
 
     customer = _customer(_get(gateway, customer_id="6789012345"))
