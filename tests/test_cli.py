@@ -303,7 +303,7 @@ def test_a_variable_of_the_environment_reaches_the_configuration(tmp_path: Path)
 
     ended = _run("check", "--config", config, LEDGER_OF_TEST="redis://x")
 
-    _assert_told(ended, "ledger: must be sqlite:///FILE, not redis:")
+    _assert_told(ended, "ledger: must be sqlite:///FILE or postgresql://HOST/DATABASE, not redis:")
 
 
 def test_a_broken_overlay_ends_check_with_the_place(tmp_path: Path) -> None:
