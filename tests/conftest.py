@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -91,8 +90,14 @@ class Gateway:
     """A gateway in this process, asked without a socket."""
 
     client: TestClient
-    ledger: Path
+    store: Store
     log: io.BytesIO
+
+    @property
+    def ledger(self) -> Path:
+        """The file of a ledger that is one."""
+        assert isinstance(self.store, SqliteFile)
+        return self.store.path
 
     def post(
         self, path: str, body: Any = None, headers: Mapping[str, str] | None = None, **more: Any
@@ -104,11 +109,7 @@ class Gateway:
 
     def rows(self, statement: str, *parameters: Any) -> list[dict[str, Any]]:
         """Rows of the ledger, read with SQL as an operator would."""
-        with sqlite3.connect(self.ledger) as db:
-            db.row_factory = sqlite3.Row
-            found = [dict(row) for row in db.execute(statement, parameters)]
-        db.close()
-        return found
+        return self.store.rows(statement, parameters)
 
     def wallet(self, reference: str, merchant: str = "demo") -> dict[str, Any]:
         """The wallet of ``namespace:value``."""
@@ -128,15 +129,11 @@ class Gateway:
 
     def exclude(self, reference: str) -> None:
         """Excludes a customer, as an operator would."""
-        with sqlite3.connect(self.ledger) as db:
-            db.execute("UPDATE wallets SET excluded = 1 WHERE id = ?", (self.wallet(reference)["id"],))
-        db.close()
+        self.store.execute("UPDATE wallets SET excluded = 1 WHERE id = ?", (self.wallet(reference)["id"],))
 
     def set_available(self, reference: str, points: int) -> None:
         """Sets a balance behind the ledger's back, for balances that adjustments cannot reach quickly."""
-        with sqlite3.connect(self.ledger) as db:
-            db.execute("UPDATE wallets SET available = ? WHERE id = ?", (points, self.wallet(reference)["id"]))
-        db.close()
+        self.store.execute("UPDATE wallets SET available = ? WHERE id = ?", (points, self.wallet(reference)["id"]))
 
     def lines(self) -> list[dict[str, Any]]:
         """The request lines written so far; those of the last tenth of a second may be missing."""
@@ -153,13 +150,13 @@ StartGateway = Callable[..., Gateway]
 def start_gateway(
     tmp_path: Path, vendors: dict[str, Vendor], contracts: dict[str, Contract]
 ) -> Iterator[StartGateway]:
-    """Starts gateways from plain configuration values, or with parts that ``create_app`` takes."""
+    """Starts gateways from plain configuration values, on a store, or with parts that ``create_app`` takes."""
     with ExitStack() as stack:
 
-        def start(config: dict[str, Any] | None = None, **more: Any) -> Gateway:
+        def start(config: dict[str, Any] | None = None, store: Store | None = None, **more: Any) -> Gateway:
             config = json.loads(json.dumps(config or demo_config()))
-            path = tmp_path / f"ledger-{len(list(tmp_path.glob('*.db')))}.db"
-            config["ledger"] = f"sqlite:///{path}"
+            store = store or SqliteFile(tmp_path / f"ledger-{len(list(tmp_path.glob('*.db')))}.db")
+            config["ledger"] = store.url
             parsed = parse_config(config, vendors, {})
             usable = {
                 name: contract
@@ -169,7 +166,7 @@ def start_gateway(
             log = io.BytesIO()
             app = create_app(parsed, vendors, journal=Journal(log), contracts=usable, **more)
             client = TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=True)
-            return Gateway(client=stack.enter_context(client), ledger=path, log=log)
+            return Gateway(client=stack.enter_context(client), store=store, log=log)
 
         yield start
 

@@ -32,6 +32,9 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 class Store(Protocol):
     """A place for a ledger; ``?`` stands for a parameter in SQL, which is to mean the same everywhere."""
 
+    url: str
+    """What a configuration calls it."""
+
     def ledger(self, **options: Any) -> Ledger:
         """A ledger kept here, not yet opened."""
 
@@ -57,6 +60,7 @@ NewStore = Callable[[], AbstractContextManager[Store]]
 class SqliteFile:
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.url = f"sqlite:///{path}"
 
     def ledger(self, **options: Any) -> SqliteLedger:
         return SqliteLedger(str(self.path), **options)

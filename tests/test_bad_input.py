@@ -28,6 +28,7 @@ from loyalty_gateway.journal import Journal
 from loyalty_gateway.problem import Code, Problem
 from loyalty_gateway.spec import Contract
 from loyalty_gateway.vendor import Request, Vendor, discover
+from stores import PostgresDatabase, PostgresServer, SqliteFile
 
 _JANE = "shopify:6789012345"
 _JSON = {"content-type": "application/json"}
@@ -298,8 +299,8 @@ def in_voice(vendor: str, answer: httpx2.Response) -> bool:
 def _kept(gateway: Gateway) -> list[list[dict[str, Any]]]:
     """All that the ledger knows; entries are only ever added."""
     return [
-        gateway.rows("SELECT count(*), max(id), total(points_delta) FROM entries"),
-        gateway.rows("SELECT count(*), max(key), max(fingerprint) FROM idempotency_keys"),
+        gateway.rows("SELECT count(*), max(id), sum(points_delta) AS total FROM entries"),
+        gateway.rows("SELECT key, fingerprint FROM idempotency_keys ORDER BY key"),
         gateway.rows("SELECT * FROM wallets ORDER BY id"),
         gateway.rows("SELECT * FROM customer_references ORDER BY namespace, value"),
     ]
@@ -356,7 +357,7 @@ def shared(
     log = io.BytesIO()
     app = create_app(config, vendors, journal=Journal(log), contracts=contracts)
     with TestClient(app, base_url="http://127.0.0.1:8000") as client:
-        gateway = Gateway(client=client, ledger=path, log=log)
+        gateway = Gateway(client=client, store=SqliteFile(path), log=log)
         gateway.set_available(_JANE, 1_000_000)
         yield gateway
 
@@ -1079,6 +1080,29 @@ def test_a_ledger_that_cannot_be_used_is_told_as_unavailable_until_it_can(funded
     assert stranger.status_code == 401
     assert _kept(funded) == before
     assert case.send(funded).status_code == case.success
+
+
+def test_a_ledger_whose_server_is_away_is_told_as_unavailable_until_it_is_back(
+    start_gateway: StartGateway, postgres: PostgresServer, database: PostgresDatabase
+) -> None:
+    gateway = start_gateway(_config(), store=database)
+    gateway.set_available(_JANE, 1_000_000)
+    before = _kept(gateway)
+
+    with postgres.away():
+        answers = [case.send(gateway) for case in CASES]
+        strangers = [replace(case, **case.wrong).send(gateway) for case in CASES]
+        ready = [gateway.client.get("/-/ready").status_code]
+    ready.append(gateway.client.get("/-/ready").status_code)
+    kept = _kept(gateway)
+    again = [case.send(gateway) for case in CASES]
+
+    assert [answer.status_code for answer in answers] == [status_of(Code.UNAVAILABLE, case) for case in CASES]
+    assert all(in_voice(case.vendor, answer) for case, answer in zip(CASES, answers, strict=True))
+    assert {answer.status_code for answer in strangers} == {401}
+    assert ready == [503, 200]
+    assert kept == before
+    assert [answer.status_code for answer in again] == [case.success for case in CASES]
 
 
 class _FaultyLedger:

@@ -24,6 +24,7 @@ from loyalty_gateway.config import parse_config
 from loyalty_gateway.journal import Journal, Line
 from loyalty_gateway.spec import Contract
 from loyalty_gateway.vendor import Answer, Vendor
+from stores import SqliteFile
 from test_bad_input import CASES, Case, every
 
 _MAGE = next(case for case in CASES if case.vendor == "mage")
@@ -213,7 +214,7 @@ def defective(
             raw["vendors"] = {"mage": raw["vendors"]["mage"]}
             log = io.BytesIO()
             app = create_app(parse_config(raw, served, {}), served, journal=Journal(log), contracts=contracts)
-            gateways[what] = Gateway(client=stack.enter_context(TestClient(app)), ledger=path, log=log)
+            gateways[what] = Gateway(client=stack.enter_context(TestClient(app)), store=SqliteFile(path), log=log)
         yield gateways
 
 

@@ -50,6 +50,7 @@ from loyalty_gateway.journal import Journal
 from loyalty_gateway.problem import Code, Problem
 from loyalty_gateway.spec import Contract, load_document, specs_folder
 from loyalty_gateway.vendor import Answer, Evidence, Operation, Request, Task, Vendor, discover
+from stores import SqliteFile
 
 _PLENTY = 10**9
 _FEWEST_BEHAVIOURS = 3
@@ -617,7 +618,7 @@ def _serving(
         contracts={vendor.name: subject.whole_contract},
     )
     with TestClient(app, base_url="http://127.0.0.1:8000") as client:
-        gateway = Gateway(client=client, ledger=folder / "ledger.db", log=log)
+        gateway = Gateway(client=client, store=SqliteFile(folder / "ledger.db"), log=log)
         for customer in customers:
             gateway.set_available(str(customer), _PLENTY)
         yield gateway

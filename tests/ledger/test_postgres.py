@@ -275,6 +275,17 @@ def test_who_is_enrolled_while_everyone_is_adjusted_is_adjusted_by_the_same_rule
     assert unfolded(opened) == []
 
 
+@pytest.mark.parametrize("customers", [JANE, (OMAR, JANE), Everyone.EVERYONE], ids=["one", "list", "everyone"])
+def test_an_id_that_is_not_larger_than_a_wallets_last_is_passed_over(opened: Opened, customers: Any) -> None:
+    for _ in range(5):
+        opened.adjust(instruction((JANE, OMAR), 1))
+    opened.execute("ALTER SEQUENCE entries_id RESTART")
+
+    opened.adjust(instruction(customers, 1))
+
+    assert unfolded(opened) == []
+
+
 # Opening
 
 
@@ -493,7 +504,7 @@ def test_a_customer_whom_somebody_else_holds_is_busy_and_then_at_hand_again(open
     async def ask() -> list[Any]:
         return await _settled(
             opened.ledger.adjust(instruction(JANE, 10, "k")),
-            opened.ledger.update(DEMO, CustomerUpdate(customer=JANE, changes={})),
+            opened.ledger.update(DEMO, CustomerUpdate(customer=OMAR, changes={})),
             opened.ledger.customer(DEMO, CustomerQuery(references=(JANE,))),
         )
 

@@ -12,6 +12,7 @@ import pytest
 from conftest import Gateway, StartGateway, demo_config
 from loyalty_gateway.adjustment import Adjustment, CustomerReference, Instruction, Lifetime, Merchant
 from loyalty_gateway.ledger.sqlite import SqliteLedger
+from stores import SqliteFile
 
 _HALF_PAST_TEN = 1_705_314_600_000_000
 _KEY = {"x-api-key": "bbb_test_demo"}
@@ -96,10 +97,8 @@ def _spelt(microseconds: int) -> str:
 @pytest.fixture
 def at_half_past_ten(start_gateway: StartGateway, tmp_path: Path) -> Gateway:
     """A gateway whose clock stands still."""
-    path = tmp_path / "at-half-past.db"
-    gateway = start_gateway(ledger=SqliteLedger(str(path), clock=lambda: _HALF_PAST_TEN))
-    gateway.ledger = path
-    return gateway
+    file = SqliteFile(tmp_path / "at-half-past.db")
+    return start_gateway(store=file, ledger=file.ledger(clock=lambda: _HALF_PAST_TEN))
 
 
 # The wallet

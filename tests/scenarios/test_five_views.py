@@ -5,10 +5,11 @@ from itertools import count
 from typing import Any, NamedTuple
 
 import httpx2
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import Gateway, StartGateway, demo_config
+from stores import NewStore
 
 _JANE = "shopify:6789012345"
 _BITBYBIT = "/bitbybit/customer/api/open/v1/loyalty/customers/cust_abc123"
@@ -201,13 +202,22 @@ def _by_hand(steps: list[_Step], statuses: list[int]) -> _View:
     return _View(balance, earned, burned, tier, history)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=_STEPS)
-def test_every_vendors_reading_agrees_with_the_ledger(start_gateway: StartGateway, steps: list[_Step]) -> None:
+def test_every_vendors_reading_agrees_with_the_ledger(start_gateway: StartGateway, new_store: NewStore) -> None:
     config = demo_config()
     config["merchants"]["demo"]["tiers"] = [{"name": name, "points_required": points} for name, points in _TIERS]
-    gateway = start_gateway(config)
+    with new_store() as store:
+        examples = store.examples(20)
 
+    @settings(max_examples=examples, deadline=None)
+    @given(steps=_STEPS)
+    def hold_each_reading_against_the_ledger(steps: list[_Step]) -> None:
+        with new_store() as store:
+            _hold_each_reading_against_the_ledger(start_gateway(config, store=store), steps)
+
+    hold_each_reading_against_the_ledger()
+
+
+def _hold_each_reading_against_the_ledger(gateway: Gateway, steps: list[_Step]) -> None:
     statuses = [_adjust(gateway, step).status_code for step in steps]
 
     expected = _by_hand(steps, statuses)

@@ -6,6 +6,7 @@ import httpx2
 import pytest
 
 from conftest import Gateway, StartGateway, demo_config
+from stores import Store
 
 _VENDORS = ("bitbybit", "mage", "yotpo", "salla", "loyaltylion")
 _REFERENCES = ("shopify:6789012345", "email:jane@example.com", "bitbybit:cust_abc123", "salla:748394059")
@@ -14,11 +15,11 @@ _each_vendor = pytest.mark.parametrize("vendor", _VENDORS)
 
 
 @pytest.fixture
-def gateway(start_gateway: StartGateway) -> Gateway:
+def gateway(start_gateway: StartGateway, store: Store) -> Gateway:
     """The demo merchant, and beside it another one with its very customers and credentials of its own."""
     config = demo_config()
     config["merchants"]["other"] = config["merchants"]["demo"]
-    return start_gateway(_with_credentials_of_other(config))
+    return start_gateway(_with_credentials_of_other(config), store=store)
 
 
 def _with_credentials_of_other(config: dict[str, Any]) -> dict[str, Any]:
@@ -154,10 +155,12 @@ def test_a_replay_shows_nothing_of_the_other_merchant(gateway: Gateway, vendor: 
 
 
 @_each_vendor
-def test_a_customer_of_the_other_merchant_alone_is_unknown(start_gateway: StartGateway, vendor: str) -> None:
+def test_a_customer_of_the_other_merchant_alone_is_unknown(
+    start_gateway: StartGateway, store: Store, vendor: str
+) -> None:
     config = demo_config()
     config["merchants"] = {"demo": {}, "other": config["merchants"]["demo"]}
-    gateway = start_gateway(config)
+    gateway = start_gateway(config, store=store)
 
     answer = _adjust(gateway, vendor, "demo", 5)
 
@@ -197,11 +200,11 @@ def test_everyone_is_everyone_of_one_merchant(gateway: Gateway, merchant: str, b
 
 @_each_vendor
 def test_a_customer_enrolled_by_one_merchant_stays_unknown_to_the_other(
-    start_gateway: StartGateway, vendor: str
+    start_gateway: StartGateway, store: Store, vendor: str
 ) -> None:
     config = demo_config()
     config["merchants"] = {"demo": {"unknown_customers": "refuse"}, "other": {"unknown_customers": "enrol"}}
-    gateway = start_gateway(_with_credentials_of_other(config))
+    gateway = start_gateway(_with_credentials_of_other(config), store=store)
 
     enrolled = _adjust(gateway, vendor, "other", 5)
     refused = _adjust(gateway, vendor, "demo", 5)
@@ -214,14 +217,14 @@ def test_a_customer_enrolled_by_one_merchant_stays_unknown_to_the_other(
 
 
 @_each_vendor
-def test_tiers_are_those_of_ones_own_programme(start_gateway: StartGateway, vendor: str) -> None:
+def test_tiers_are_those_of_ones_own_programme(start_gateway: StartGateway, store: Store, vendor: str) -> None:
     config = demo_config()
     tiers = {"demo": ("Gold", 100), "other": ("Pearl", 50)}
     config["merchants"] = {
         merchant: config["merchants"]["demo"] | {"tiers": [{"name": name, "points_required": points}]}
         for merchant, (name, points) in tiers.items()
     }
-    gateway = start_gateway(_with_credentials_of_other(config))
+    gateway = start_gateway(_with_credentials_of_other(config), store=store)
 
     for merchant in tiers:
         _adjust(gateway, vendor, merchant, 60)

@@ -3,7 +3,12 @@
 import pytest
 
 from conftest import Gateway, StartGateway
-from loyalty_gateway.ledger.sqlite import SqliteLedger
+from stores import Store
+
+
+@pytest.fixture
+def gateway(start_gateway: StartGateway, store: Store) -> Gateway:
+    return start_gateway(store=store)
 
 
 def test_five_dialects_move_one_wallet(gateway: Gateway) -> None:
@@ -37,17 +42,16 @@ def test_five_dialects_move_one_wallet(gateway: Gateway) -> None:
 
 
 def test_a_configured_email_that_went_to_somebody_else_keeps_nobody_from_being_served(
-    start_gateway: StartGateway, caplog: pytest.LogCaptureFixture
+    start_gateway: StartGateway, gateway: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     key = {"x-guid": "demo-guid", "x-api-key": "demo-api-key"}
-    first = start_gateway()
     for saved in (
         {"id": "6789012345", "email": "jane@new.example.com"},
         {"id": "77", "email": "jane@example.com"},
     ):
-        first.post("/yotpo/api/v2/customers", saved, key)
+        gateway.post("/yotpo/api/v2/customers", saved, key)
 
-    again = start_gateway(ledger=SqliteLedger(str(first.ledger)))
+    again = start_gateway(store=gateway.store)
 
     (told,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert told.startswith("demo: shopify:6789012345, email:jane@example.com")

@@ -72,7 +72,7 @@ def adjust_everyone(
         raise Problem(Code.TOO_FEW_POINTS)
     if over:
         raise Problem(Code.BALANCE_OVERFLOW)
-    ((first_entry_id,),) = yield NewIds(ENTRIES, 1)
+    first_entry_id = yield from _entry_id_behind_all(merchant_id)
     yield Statement(
         f"""
         INSERT INTO entries ({", ".join(ENTRIES.columns)})
@@ -116,6 +116,19 @@ def adjust_everyone(
         {"merchant_id": merchant_id} | {f"tier_{index}": tier.name for index, tier in enumerate(tiers)},
     )
     return count
+
+
+def _entry_id_behind_all(merchant_id: int) -> Work[int]:
+    """An id larger than those of all the merchant's entries, as those will be that are asked for after it."""
+    rows = yield Statement(
+        "SELECT coalesce(max(id), 0) FROM entries WHERE merchant_id = :merchant_id", {"merchant_id": merchant_id}
+    )
+    (largest,), how_many = only(rows), 1
+    while True:
+        ids = yield NewIds(ENTRIES, how_many)
+        if ids[-1][0] > largest:
+            return int(ids[-1][0])
+        how_many *= 2
 
 
 def _tier(tiers: tuple[Tier, ...]) -> str:
