@@ -22,12 +22,16 @@ class PublishedDefect(msgspec.Struct, frozen=True, kw_only=True):
 
 def published_defects(document: Document) -> tuple[PublishedDefect, ...]:
     """The defects of the document as published, each with the overlay action since which it is gone for good."""
-    found = tuple(dict.fromkeys(_defects(document.published)))
+    invalid = tuple(dict.fromkeys(_invalid(document.published)))
+    found = tuple(dict.fromkeys((*invalid, *_defects(document.published))))
     answers: dict[tuple[str, str], Action] = {}
     current = document.published
     for action in document.actions if found else ():
         current = apply(action, current)
         remaining = set(_defects(current))
+        if any(defect not in answers for defect in invalid):
+            # To hold a document against OpenAPI itself takes long; what has been answered is not looked at again.
+            remaining.update(_invalid(current))
         for defect in found:
             if defect in remaining:
                 answers.pop(defect, None)
@@ -38,9 +42,12 @@ def published_defects(document: Document) -> tuple[PublishedDefect, ...]:
     )
 
 
-def _defects(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _invalid(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for place, message in invalid_places(document):
         yield place, f"not valid OpenAPI {document['openapi']}: {message}"
+
+
+def _defects(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for index, server in enumerate(document.get("servers", ())):
         if not server.get("url"):
             yield f"/servers/{index}", "the server has no address"
