@@ -134,7 +134,15 @@ class PostgresDatabase:
 
     def empty(self) -> None:
         """Makes it as it was when it was new."""
-        tables = ("merchants", "wallets", "customer_references", "entries", "idempotency_keys", "profiles")
+        tables = (
+            "merchants",
+            "wallets",
+            "customer_references",
+            "entries",
+            "idempotency_keys",
+            "profiles",
+            "import_batches",
+        )
         sequences = ("merchants_id_seq", "wallets_id", "entries_id")
         self.server.execute(
             "; ".join(

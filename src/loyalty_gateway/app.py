@@ -139,6 +139,13 @@ def open_ledger(config: Config, metrics: Metrics | None = None, *, alone: bool =
     raise ConfigurationError("ledger", f"must be {_SQLITE}FILE or postgresql://HOST/DATABASE, not {kind}:…")
 
 
+def configured_merchant(config: Config, name: str) -> Merchant:
+    """The merchant of that name; raises ConfigurationError where the configuration has none."""
+    if name not in config.merchants:
+        raise ConfigurationError(f"--merchant {name}", f"must be one of: {', '.join(config.merchants)}")
+    return _merchant(name, config.merchants[name])
+
+
 def _postgres_ledger() -> Callable[..., Ledger]:
     try:
         from loyalty_gateway.ledger.postgres import PostgresLedger  # noqa: PLC0415 - an extra, not always installed

@@ -5,9 +5,10 @@ import gc
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import typer
@@ -16,12 +17,15 @@ import uvloop
 from starlette.applications import Starlette
 
 from loyalty_gateway import ledger_commands
-from loyalty_gateway.app import create_app, open_ledger
+from loyalty_gateway.app import configured_merchant, create_app, open_ledger
 from loyalty_gateway.check import check_vendors, render_report
 from loyalty_gateway.config import LARGEST_PORT, Config, ServerConfig, load_config
+from loyalty_gateway.customer_files import CustomerFile
 from loyalty_gateway.ledger import Ledger
-from loyalty_gateway.problem import ConfigurationError
+from loyalty_gateway.problem import ConfigurationError, Problem
 from loyalty_gateway.vendor import Vendor, discover
+
+R = TypeVar("R")
 
 _BACKLOG = 2_048
 
@@ -30,6 +34,7 @@ whole_ledger = typer.Typer(no_args_is_help=True, help="Look at a ledger as a who
 commands.add_typer(whole_ledger, name="ledger")
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="The configuration file.")]
+MerchantOption = Annotated[str, typer.Option("--merchant", help="Whose customers, by the configuration's name.")]
 LedgerOption = Annotated[str | None, typer.Option("--ledger", help="The ledger's URL, instead of the file's.")]
 
 
@@ -78,14 +83,54 @@ def verify(
     """Hold every wallet against its entries; the gateway may serve meanwhile. Ends with 1 if anything is wrong."""
     with _told_to_people():
         chosen = _override(load_config(config, discover()), None, None, ledger, no_rate_limits=False)
-        if not uvloop.run(_verify(open_ledger(chosen))):
+        if not uvloop.run(_on(open_ledger(chosen), ledger_commands.verify)):
             raise typer.Exit(1)
 
 
-async def _verify(ledger: Ledger) -> bool:
+@whole_ledger.command("import")
+def import_customers(  # noqa: PLR0913, PLR0917 - options
+    file: Annotated[Path, typer.Argument(help="CSV: reference.<namespace>, points, lifetime_earned, …")],
+    config: ConfigOption = Path("config.yaml"),
+    ledger: LedgerOption = None,
+    merchant: MerchantOption = "demo",
+    batch: Annotated[str | None, typer.Option(help="The batch's name, by default the file's.")] = None,
+    rejects: Annotated[Path | None, typer.Option(help="Where lines that are not taken go.")] = None,
+) -> None:
+    """Take customers into the ledger with opening balances, each once. Ends with 1 if a line was not taken."""
+    with _told_to_people():
+        chosen = _override(load_config(config, discover()), None, None, ledger, no_rate_limits=False)
+        work = partial(
+            ledger_commands.import_customers,
+            merchant=configured_merchant(chosen, merchant),
+            file=CustomerFile(file),
+            name=batch or file.name,
+            rejects=rejects or file.with_suffix(".rejects.csv"),
+        )
+        if not uvloop.run(_on(open_ledger(chosen), work)):
+            raise typer.Exit(1)
+
+
+@whole_ledger.command("export")
+def export_customers(
+    config: ConfigOption = Path("config.yaml"),
+    ledger: LedgerOption = None,
+    merchant: MerchantOption = "demo",
+) -> None:
+    """Write a merchant's customers to standard output, as CSV that `ledger import` reads."""
+    with _told_to_people():
+        chosen = _override(load_config(config, discover()), None, None, ledger, no_rate_limits=False)
+        whose = configured_merchant(chosen, merchant)
+        work = partial(ledger_commands.export_customers, merchant=whose, out=sys.stdout)
+        uvloop.run(_on(open_ledger(chosen), work))
+
+
+async def _on(ledger: Ledger, work: Callable[[Ledger], Awaitable[R]]) -> R:
+    """What the work gives on the ledger, which is open meanwhile."""
     try:
         await ledger.open()
-        return await ledger_commands.verify(ledger)
+        return await work(ledger)
+    except Problem as problem:
+        raise ConfigurationError("ledger", f"{problem.code.value}; is it in use elsewhere?") from problem
     finally:
         await ledger.close()
 

@@ -51,7 +51,7 @@ def test_a_configured_email_that_went_to_somebody_else_keeps_nobody_from_being_s
     ):
         gateway.post("/yotpo/api/v2/customers", saved, key)
 
-    again = start_gateway(store=gateway.store)
+    again = start_gateway(store=gateway.store, ledger=gateway.store.ledger())
 
     (told,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert told.startswith("demo: shopify:6789012345, email:jane@example.com")

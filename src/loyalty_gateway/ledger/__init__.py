@@ -73,5 +73,12 @@ class Ledger(Protocol):
     async def look(self, work: Callable[[Dialect], Work[R]]) -> R:
         """What reading work gives, done in one snapshot; for commands that look at the ledger as a whole."""
 
+    async def change(self, merchant: Merchant, work: Callable[[Dialect, int, int], Work[R]]) -> R:
+        """What work gives, called with the merchant's number and the moment, and done in one durable transaction.
+
+        For commands that change much at once. What a transaction that was broken off came to is to be seen from
+        what it wrote.
+        """
+
     async def ready(self) -> bool:
         """Whether the store answers, and can be written as far as is known."""

@@ -195,6 +195,17 @@ class PostgresLedger:
         """See ``Ledger.look``."""
         return await self._read(lambda connection: run(connection, work(_DIALECT)))
 
+    async def change(self, merchant: Merchant, work: Callable[[Dialect, int, int], Work[R]]) -> R:
+        """See ``Ledger.change``."""
+        try:
+            merchant_id = await self._merchant_id(merchant)
+            result: R = await self._again(
+                lambda connection: run(connection, work(_DIALECT, merchant_id, self._clock()))
+            )
+        except (*_LOST, TimeoutError, asyncpg.PostgresError, _InDoubt) as error:
+            self._refuse(error)
+        return result
+
     async def _ask(self, merchant: Merchant, work: Callable[[Reader], Work[R]]) -> R:
         async def read(connection: Connection) -> R:
             merchant_id = await self._known_merchant_id(connection, merchant)

@@ -92,4 +92,13 @@ MIGRATIONS: Final = (
         PRIMARY KEY (merchant_id, wallet_id)
     );
     """,
+    """
+    CREATE TABLE import_batches (
+        merchant_id BIGINT NOT NULL,
+        name        TEXT NOT NULL,
+        digest      TEXT NOT NULL,    -- of what is in the batch
+        lines       BIGINT NOT NULL,  -- how many of them are taken
+        PRIMARY KEY (merchant_id, name)
+    );
+    """,
 )

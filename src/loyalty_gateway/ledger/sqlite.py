@@ -137,6 +137,20 @@ class SqliteLedger:
         """See ``Ledger.look``."""
         return await self._read(lambda db: run(db, work(_DIALECT)), self._long_readers)
 
+    async def change(self, merchant: Merchant, work: Callable[[Dialect, int, int], Work[R]]) -> R:
+        """See ``Ledger.change``."""
+        if self._closed:
+            raise Problem(Code.UNAVAILABLE)
+
+        def changed() -> R:
+            try:
+                merchant_id = self._merchant_id(merchant)
+                return self._transaction(lambda db, now: run(db, work(_DIALECT, merchant_id, now)))
+            except sqlite3.DatabaseError as error:
+                raise self._failure(error) from error
+
+        return await self._in_writer(changed)
+
     async def _ask(
         self, merchant: Merchant, work: Callable[[Reader], Work[R]], readers: ThreadPoolExecutor | None = None
     ) -> R:

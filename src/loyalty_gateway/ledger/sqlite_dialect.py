@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from loyalty_gateway.ledger.statements import Each, Insert, NewIds, Row, Statement, Step, Update, Work
-from loyalty_gateway.ledger.tables import ENTRIES, REFERENCES, WALLETS, Table
+from loyalty_gateway.ledger.tables import ENTRIES, PROFILES, REFERENCES, WALLETS, Table
 
 R = TypeVar("R")
 
@@ -100,5 +100,5 @@ def _update(table: Table) -> str:
 
 
 # Texts that stay the same are prepared once.
-_INSERTS = {table.name: _insert(table) for table in (WALLETS, ENTRIES, REFERENCES)}
+_INSERTS = {table.name: _insert(table) for table in (WALLETS, ENTRIES, REFERENCES, PROFILES)}
 _UPDATES = {table.name: _update(table) for table in (WALLETS,)}

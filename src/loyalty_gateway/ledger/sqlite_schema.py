@@ -120,6 +120,21 @@ MIGRATIONS: Final = (
     DROP TABLE profiles_before;
 
     -- Deductions are few among additions, and asked for by themselves.
-    CREATE INDEX deductions_of_wallet ON entries (wallet_id, version) WHERE points_delta < 0;
+    CREATE INDEX deductions_of_wallet ON entries (merchant_id, wallet_id, version) WHERE points_delta < 0;
+
+    -- With the merchant first, since every statement names the merchant, whose rows may be nearly all there are.
+    DROP INDEX references_of_wallet;
+    CREATE INDEX references_of_wallet ON customer_references (merchant_id, wallet_id, namespace);
+    DROP INDEX entries_of_wallet;
+    CREATE UNIQUE INDEX entries_of_wallet ON entries (merchant_id, wallet_id, version);
+    """,
+    """
+    CREATE TABLE import_batches (
+        merchant_id INTEGER NOT NULL REFERENCES merchants (id),
+        name        TEXT NOT NULL,
+        digest      TEXT NOT NULL,     -- of what is in the batch
+        lines       INTEGER NOT NULL,  -- how many of them are taken
+        PRIMARY KEY (merchant_id, name)
+    ) STRICT, WITHOUT ROWID;
     """,
 )

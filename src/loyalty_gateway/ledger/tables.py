@@ -70,6 +70,11 @@ REFERENCES: Final = Table(
     {"merchant_id": NUMBER, "namespace": TEXT, "value": TEXT, "wallet_id": NUMBER},
     ("merchant_id", "namespace", "value"),
 )
+PROFILES: Final = Table(
+    "profiles",
+    {"merchant_id": NUMBER, "wallet_id": NUMBER, "first_name": TEXT, "last_name": TEXT},
+    ("merchant_id", "wallet_id"),
+)
 
 WALLET_COLUMNS: Final = ", ".join(f"w.{column}" for column in WALLETS.columns)
 ENTRY_COLUMNS: Final = ", ".join(f"e.{column}" for column in ENTRIES.columns if column != "merchant_id")

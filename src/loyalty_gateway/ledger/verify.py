@@ -1,7 +1,6 @@
 """What must hold of every ledger, looked at wallet by wallet: in pages, so that its size is no matter."""
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from typing import NamedTuple
 
 import msgspec
@@ -49,22 +48,26 @@ def size(_dialect: Dialect) -> Work[Size]:
 
 def check_wallets(_dialect: Dialect, after: tuple[int, int], limit: int) -> Work[Page]:
     """Holds a page of wallets against their entries: every one is the fold of its own, which are a chain."""
+    merchant_id, wallet_id = after
     rows = yield Statement(
-        f"SELECT {WALLET_COLUMNS} FROM wallets w "
-        "WHERE (w.merchant_id, w.id) > (:merchant_id, :wallet_id) "
-        "ORDER BY w.merchant_id, w.id LIMIT :limit",
-        {"merchant_id": after[0], "wallet_id": after[1], "limit": limit},
+        f"SELECT {WALLET_COLUMNS} FROM wallets w WHERE w.merchant_id = :merchant_id AND w.id > :wallet_id "
+        "ORDER BY w.id LIMIT :limit",
+        {"merchant_id": merchant_id, "wallet_id": wallet_id, "limit": limit},
     )
-    wallets = [wallet_of(row) for row in rows]
-    findings: list[Finding] = []
-    entries = 0
-    for merchant_id, run in groupby(wallets, lambda wallet: wallet.merchant_id):
-        folds = {wallet.id: _Fold(wallet) for wallet in run}
-        entries += yield from _fold_entries(merchant_id, folds)
-        for wallet_id, fold in folds.items():
-            findings += [Finding(merchant_id, wallet_id, what) for what in fold.ended()]
-    last = (wallets[-1].merchant_id, wallets[-1].id) if len(wallets) == limit else None
-    return Page(tuple(findings), len(wallets), entries, last)
+    folds = {wallet.id: _Fold(wallet) for wallet in map(wallet_of, rows)}
+    entries = (yield from _fold_entries(merchant_id, folds)) if folds else 0
+    findings = tuple(Finding(merchant_id, number, what) for number, fold in folds.items() for what in fold.ended())
+    last: tuple[int, int] | None = (merchant_id, rows[-1][0]) if rows else None
+    if len(rows) < limit:
+        following = only(
+            (
+                yield Statement(
+                    "SELECT min(id) FROM merchants WHERE id > :merchant_id", {"merchant_id": merchant_id}
+                )
+            )
+        )[0]
+        last = None if following is None else (following, 0)
+    return Page(findings, len(folds), entries, last)
 
 
 def _fold_entries(merchant_id: int, folds: dict[int, "_Fold"]) -> Work[int]:
