@@ -59,13 +59,8 @@ def check_wallets(_dialect: Dialect, after: tuple[int, int], limit: int) -> Work
     findings = tuple(Finding(merchant_id, number, what) for number, fold in folds.items() for what in fold.ended())
     last: tuple[int, int] | None = (merchant_id, rows[-1][0]) if rows else None
     if len(rows) < limit:
-        following = only(
-            (
-                yield Statement(
-                    "SELECT min(id) FROM merchants WHERE id > :merchant_id", {"merchant_id": merchant_id}
-                )
-            )
-        )[0]
+        rows = yield Statement("SELECT min(id) FROM merchants WHERE id > :after", {"after": merchant_id})
+        following = only(rows)[0]
         last = None if following is None else (following, 0)
     return Page(findings, len(folds), entries, last)
 
