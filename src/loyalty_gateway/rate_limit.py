@@ -1,6 +1,7 @@
 """Counting requests against the vendors' rate limits, in this process's memory."""
 
 import time
+from abc import ABC, abstractmethod
 
 from limits import RateLimitItemPerSecond
 from limits.storage import MemoryStorage
@@ -67,7 +68,7 @@ class RateLimits:
         )
 
 
-class _Counter:
+class _Counter(ABC):
     """One limit as it counts for one caller."""
 
     def __init__(self, limit: RateLimit, storage: MemoryStorage, key: str) -> None:
@@ -75,13 +76,13 @@ class _Counter:
         self._storage = storage
         self._key = key
 
+    @abstractmethod
     def allows(self) -> bool:
         """Whether a request would be counted."""
-        raise NotImplementedError
 
+    @abstractmethod
     def spend(self) -> bool:
         """Counts a request; whether the limit allows it."""
-        raise NotImplementedError
 
     def budget(self, *, refuses: bool) -> Budget:
         """What is left."""
@@ -91,9 +92,9 @@ class _Counter:
         remaining = 0 if refuses else max(self.limit.requests - used, 0)
         return Budget(limit=self.limit, remaining=remaining, resets_at=resets_at, now=now)
 
+    @abstractmethod
     def _window(self) -> tuple[float, int]:
         """When the window is whole again, and how many requests count in it."""
-        raise NotImplementedError
 
 
 class _Fixed(_Counter):

@@ -1,6 +1,7 @@
 """What only the SQLite ledger promises: of its file, its disk and whoever else holds it."""
 
 import asyncio
+import re
 import resource
 import sqlite3
 from collections.abc import Iterator
@@ -149,3 +150,22 @@ def test_enrolling_in_a_ledger_that_somebody_else_holds_is_busy(opened: Opened, 
     other.close()
 
     assert refused.value.code is Code.RECORD_BUSY
+
+
+@pytest.mark.parametrize(
+    ("found", "index"),
+    [
+        (
+            "customer_references WHERE merchant_id = 1 AND wallet_id IN (SELECT value FROM json_each('[1]'))",
+            "references",
+        ),
+        ("entries e WHERE merchant_id = 1 AND wallet_id = 1 AND version <= 5 ORDER BY version DESC", "entries"),
+        ("entries e WHERE merchant_id = 1 AND wallet_id <= 5 AND (wallet_id, version) > (1, 0)", "entries"),
+    ],
+)
+def test_what_is_one_customers_is_found_by_the_customer_however_many_there_are(
+    opened: Opened, found: str, index: str
+) -> None:
+    plan = " ".join(row["detail"] for row in opened.rows(f"EXPLAIN QUERY PLAN SELECT wallet_id FROM {found}"))
+
+    assert re.search(rf"INDEX {index}_of_wallet \(merchant_id=\? AND \(?wallet_id", plan), plan
