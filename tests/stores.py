@@ -2,11 +2,14 @@
 
 import asyncio
 import itertools
+import os
 import re
+import signal
 import sqlite3
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
@@ -266,16 +269,19 @@ class PostgresServer:
         self.execute(f"DROP DATABASE {database.name} WITH (FORCE)")
 
     @contextmanager
-    def away(self) -> Iterator[None]:
+    def away(self, *, outright: bool = False) -> Iterator[None]:
         """Meanwhile the server is gone, ended without a word to anybody."""
-        self.kill()
+        self.kill(outright=outright)
         try:
             yield
         finally:
             self.start()
 
-    def kill(self) -> None:
-        """Ends the server at once, as a loss of power would."""
+    def kill(self, *, outright: bool = False) -> None:
+        """Ends the server at once, as a loss of power would; outright, nobody at the other end is told."""
+        if outright:
+            self._kill_processes()
+            return
         pg_ctl, data = f"{self._binaries.bin_path}/pg_ctl", f"{self._binaries.pgdata}"
         subprocess.run(
             [pg_ctl, "-w", "-m", "immediate", "-D", data, "stop"],
@@ -283,6 +289,18 @@ class PostgresServer:
             stdout=subprocess.DEVNULL,
             user=self._binaries.system_user,
         )
+
+    def _kill_processes(self) -> None:
+        first = self._binaries.get_postmaster_info().process
+        assert first is not None
+        # Stopped, it begins no further ones.
+        os.kill(first.pid, signal.SIGSTOP)
+        ended = [first.pid, *(child.pid for child in first.children(recursive=True))]
+        for process in ended:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        while any(Path(f"/proc/{process}").exists() for process in ended):
+            time.sleep(0.01)
 
     def start(self) -> None:
         self._binaries.start()

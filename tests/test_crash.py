@@ -5,8 +5,11 @@ import os
 import random
 import secrets
 import signal
-import sqlite3
-from contextlib import closing
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -15,13 +18,16 @@ from typing import Any
 import httpx
 import pytest
 
-from conftest import Served, demo_config, serving
+from conftest import ROOT, Served, demo_config, serving
 from dialects import DIALECTS, Dialect
+from stores import PostgresServer, SqliteFile, Store
 
 SEED = int(os.environ.get("LOYALTY_GATEWAY_SEED") or secrets.randbelow(2**32))
 """Each run has its own; ``LOYALTY_GATEWAY_SEED`` repeats one."""
 
 _CLIENTS = 24
+_REPLAYS = 5
+_KILLS_BETWEEN_VERIFICATIONS = 20
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,7 @@ class Sent:
     dialect: Dialect
     points: int
     key: str
+    place: int
 
     @property
     def reason(self) -> str:
@@ -37,7 +44,7 @@ class Sent:
 
 @dataclass
 class Load:
-    """Clients that send adjustments, each with a key of its own, until the server is gone."""
+    """Clients that send adjustments, each with a key of its own, until their server is gone or all is over."""
 
     chance: random.Random
     answered: dict[str, int] = field(default_factory=dict)
@@ -50,48 +57,72 @@ class Load:
     def unanswered(self) -> list[Sent]:
         return [sent for key, sent in self.sent.items() if key not in self.answered]
 
-    def run(self, served: Served, number: signal.Signals, after: int) -> int:
-        """Sends until the process has got the signal, ``after`` answers from now; how many were on their way."""
-        return asyncio.run(self._run(served, number, after))
+    def run(
+        self, gateways: Sequence[Served], number: signal.Signals, after: int, ended: Sequence[int] = (0,)
+    ) -> int:
+        """Sends to all gateways until some have got the signal, ``after`` answers from now.
 
-    async def _run(self, served: Served, number: signal.Signals, after: int) -> int:
-        enough, awaited = asyncio.Event(), len(self.answered) + after
-        async with _client(served) as client:
-            clients = [asyncio.create_task(self._send(client, enough, awaited)) for _ in range(_CLIENTS)]
+        Clients of a gateway that has ended turn to one that has not, in half of the cases at once, with the same
+        key. Gives how many requests were on their way to those that ended.
+        """
+        return asyncio.run(self._run(gateways, number, after, ended))
+
+    async def _run(
+        self, gateways: Sequence[Served], number: signal.Signals, after: int, ended: Sequence[int]
+    ) -> int:
+        enough, over = asyncio.Event(), asyncio.Event()
+        awaited = len(self.answered) + after
+        others = [place for place in range(len(gateways)) if place not in ended]
+
+        async with AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(_client(served)) for served in gateways]
+
+            async def send(place: int) -> None:
+                while not over.is_set():
+                    sent = self._new(place)
+                    try:
+                        self.answered[sent.key] = (await _ask(clients[place], sent)).status_code
+                    except httpx.TransportError:
+                        if others and self.chance.random() < 0.5:
+                            there = clients[self.chance.choice(others)]
+                            self.answered[sent.key] = (await _ask(there, sent)).status_code
+                        return
+                    if len(self.answered) >= awaited:
+                        enough.set()
+
+            sending = [asyncio.create_task(send(client % len(gateways))) for client in range(_CLIENTS)]
             await asyncio.wait_for(enough.wait(), 60)
             # Somewhere between two answers rather than right behind one.
             await asyncio.sleep(self.chance.uniform(0, 0.01))
-            on_their_way = len(self.unanswered())
-            served.process.send_signal(number)
-            await asyncio.gather(*clients)
+            on_their_way = sum(sent.place in ended for sent in self.unanswered())
+            for place in ended:
+                gateways[place].process.send_signal(number)
+            # The others go on for a while.
+            await asyncio.sleep(self.chance.uniform(0, 0.1) if others else 0)
+            if others:
+                over.set()
+            await asyncio.gather(*sending)
         return on_their_way
 
-    async def _send(self, client: httpx.AsyncClient, enough: asyncio.Event, awaited: int) -> None:
-        while True:
-            key = f"key {next(self.numbers)}"
-            points = self.chance.choice((1, -1)) * self.chance.randint(1, 1_000)
-            sent = Sent(self.chance.choice(DIALECTS), points, key)
-            self.sent[key] = sent
-            try:
-                answer = await sent.dialect.adjust(client, sent.points, sent.reason, sent.key)
-            except httpx.TransportError:
-                return
-            self.answered[key] = answer.status_code
-            if len(self.answered) >= awaited:
-                enough.set()
+    def _new(self, place: int) -> Sent:
+        key = f"key {next(self.numbers)}"
+        points = self.chance.choice((1, -1)) * self.chance.randint(1, 1_000)
+        self.sent[key] = Sent(self.chance.choice(DIALECTS), points, key, place)
+        return self.sent[key]
 
-    def retry(self, served: Served) -> list[httpx.Response]:
-        """Sends again, with the same key, what no answer came to."""
-        return asyncio.run(self._retry(served))
+    def again(self, gateways: Sequence[Served], keys: Sequence[str]) -> dict[str, httpx.Response]:
+        """The answers to what is sent again with the same key, to any of the gateways."""
+        return asyncio.run(self._again(gateways, keys))
 
-    async def _retry(self, served: Served) -> list[httpx.Response]:
-        async with _client(served) as client:
-            answers = []
-            for sent in self.unanswered():
-                answer = await sent.dialect.adjust(client, sent.points, sent.reason, sent.key)
-                self.answered[sent.key] = answer.status_code
-                answers.append(answer)
-            return answers
+    async def _again(self, gateways: Sequence[Served], keys: Sequence[str]) -> dict[str, httpx.Response]:
+        async with AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(_client(served)) for served in gateways]
+            answers = [await _ask(self.chance.choice(clients), self.sent[key]) for key in keys]
+        return dict(zip(keys, answers, strict=True))
+
+
+async def _ask(client: httpx.AsyncClient, sent: Sent) -> httpx.Response:
+    return await sent.dialect.adjust(client, sent.points, sent.reason, sent.key)
 
 
 def _client(served: Served) -> httpx.AsyncClient:
@@ -99,7 +130,7 @@ def _client(served: Served) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=served.url, limits=limits, timeout=30)
 
 
-def _give_funds(served: Served) -> None:
+def give_funds(served: Served) -> None:
     """So much to both customers that they can pay every deduction of a run."""
     answer = httpx.post(
         f"{served.url}/salla/admin/v2/customers/loyalty/points",
@@ -115,78 +146,150 @@ def _give_funds(served: Served) -> None:
     assert answer.status_code == 201
 
 
-def _effects(path: Path) -> dict[str, list[tuple[int, str]]]:
+def effects_in(store: Store) -> dict[str, list[tuple[int, str]]]:
     """The points and reasons of all entries by the key that they came with."""
     effects: dict[str, list[tuple[int, str]]] = {}
-    with closing(sqlite3.connect(path)) as db:
-        for key, points, reason in db.execute(
-            "SELECT idempotency_key, points_delta, reason FROM entries WHERE idempotency_key IS NOT NULL"
-        ):
-            effects.setdefault(key, []).append((points, reason))
+    for row in store.rows(
+        "SELECT idempotency_key, points_delta, reason FROM entries WHERE idempotency_key IS NOT NULL"
+    ):
+        effects.setdefault(row["idempotency_key"], []).append((row["points_delta"], row["reason"]))
     return effects
 
 
-def _unfolded(path: Path) -> list[Any]:
-    """Wallets that are not the fold of their entries."""
-    with closing(sqlite3.connect(path)) as db:
-        return db.execute(
-            "SELECT w.id FROM wallets w LEFT JOIN entries e ON e.wallet_id = w.id GROUP BY w.id "
-            "HAVING w.available <> sum(points_delta) OR w.lifetime_earned <> sum(earned_delta) "
-            "OR w.lifetime_burned <> sum(burned_delta) OR w.version <> count(*) OR w.version <> max(e.version)"
-        ).fetchall()
-
-
-def _once(sent: Sent) -> list[tuple[int, str]]:
+def once(sent: Sent) -> list[tuple[int, str]]:
     return [(sent.points, sent.reason)] * sent.dialect.customers
 
 
-def _kill_and_restart(folder: Path, kills: int, chance: random.Random) -> str:
-    """Kills a loaded gateway again and again; what is promised is asserted after each restart."""
-    load, lost_answers, on_their_way = Load(chance), 0, 0
-    with serving(folder, demo_config(), "--no-rate-limits") as served:
-        _give_funds(served)
-        on_their_way += load.run(served, signal.SIGKILL, chance.randint(1, 400))
-    for kill in range(1, kills + 1):
-        with serving(folder, demo_config(), "--no-rate-limits") as served:
-            effects = _effects(served.ledger)
-            assert [key for key in load.acknowledged() if effects.get(key) != _once(load.sent[key])] == []
-            unanswered = load.unanswered()
-            assert [sent.key for sent in unanswered if effects.get(sent.key, _once(sent)) != _once(sent)] == []
-            assert _unfolded(served.ledger) == []
-            lost_answers += sum(sent.key in effects for sent in unanswered)
+def assert_clean(store: Store) -> None:
+    """The command that holds every wallet against its entries finds nothing."""
+    command = [sys.executable, "-m", "loyalty_gateway", "ledger", "verify", "--ledger", store.url]
+    verified = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
-            again = load.retry(served)
+    assert verified.stdout.endswith("nothing is wrong\n"), verified.stdout + verified.stderr
+    assert verified.returncode == 0
 
-            effects = _effects(served.ledger)
-            assert [answer.status_code for answer in again if not answer.is_success] == []
-            assert {key: sorted(told) for key, told in effects.items()} == {
-                key: _once(sent) for key, sent in load.sent.items()
-            }
-            assert _unfolded(served.ledger) == []
-            if kill < kills:
-                on_their_way += load.run(served, signal.SIGKILL, chance.randint(1, 400))
+
+def _unfolded(store: Store) -> list[Any]:
+    """Wallets that are not the fold of their entries."""
+    return store.rows(
+        "SELECT w.id FROM wallets w LEFT JOIN entries e ON e.wallet_id = w.id GROUP BY w.merchant_id, w.id "
+        "HAVING w.available <> sum(points_delta) OR w.lifetime_earned <> sum(earned_delta) "
+        "OR w.lifetime_burned <> sum(burned_delta) OR w.version <> count(*) OR w.version <> max(e.version)"
+    )
+
+
+class _Gateways:
+    """Several gateways on one store, each of which may be started anew."""
+
+    def __init__(self, folder: Path, store: Store, how_many: int) -> None:
+        self._folders = [folder / f"gateway-{place}" for place in range(how_many)]
+        self.store = store
+        self._stacks = [ExitStack() for _ in self._folders]
+        self.served: list[Served] = []
+
+    def start(self) -> None:
+        for folder in self._folders:
+            folder.mkdir()
+        self.served = self._started(range(len(self._folders)))
+
+    def restart(self, places: Sequence[int]) -> None:
+        for place in places:
+            self._stacks[place].close()
+        for place, served in zip(places, self._started(places), strict=True):
+            self.served[place] = served
+
+    def _started(self, places: Sequence[int]) -> list[Served]:
+        with ThreadPoolExecutor(len(places)) as pool:
+            return list(pool.map(self._start_one, places))
+
+    def _start_one(self, place: int) -> Served:
+        started = serving(self._folders[place], demo_config(), "--no-rate-limits", "--ledger", self.store.url)
+        return self._stacks[place].enter_context(started)
+
+    def close(self) -> None:
+        with ThreadPoolExecutor(len(self._stacks)) as pool:
+            list(pool.map(ExitStack.close, self._stacks))
+
+
+@contextmanager
+def _gateways(folder: Path, store: Store, how_many: int) -> Iterator[_Gateways]:
+    gateways = _Gateways(folder, store, how_many)
+    try:
+        gateways.start()
+        yield gateways
+    finally:
+        gateways.close()
+
+
+@pytest.fixture(params=["sqlite, one gateway", "postgres, one gateway", "postgres, four gateways"])
+def crashing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[_Gateways]:
+    """Gateways that are to be killed, on a store of their own."""
+    if request.param.startswith("sqlite"):
+        with _gateways(tmp_path, SqliteFile(tmp_path / "ledger.db"), 1) as gateways:
+            yield gateways
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    how_many = 4 if request.param.endswith("four gateways") else 1
+    with server.database() as database, _gateways(tmp_path, database, how_many) as gateways:
+        yield gateways
+
+
+def _kill_and_restart(gateways: _Gateways, kills: int, chance: random.Random) -> str:
+    """Kills loaded gateways again and again; what is promised is asserted after each restart."""
+    store, places = gateways.store, range(len(gateways.served))
+    load, lost_answers, on_their_way, killed, verified = Load(chance), 0, 0, 0, 0
+    give_funds(gateways.served[0])
+    while killed < kills:
+        ended = chance.sample(places, min(chance.choice((1, 1, 1, 2, len(places))), len(places), kills - killed))
+        on_their_way += load.run(gateways.served, signal.SIGKILL, chance.randint(1, 400), ended)
+        killed += len(ended)
+        gateways.restart(ended)
+
+        effects = effects_in(store)
+        assert [key for key in load.acknowledged() if effects.get(key) != once(load.sent[key])] == []
+        unanswered = [sent.key for sent in load.unanswered()]
+        assert [key for key in unanswered if effects.get(key, once(load.sent[key])) != once(load.sent[key])] == []
+        assert _unfolded(store) == []
+
+        applied = {key for key in unanswered if key in effects}
+        replays = chance.sample(sorted(load.acknowledged()), _REPLAYS)
+        again = load.again(gateways.served, [*unanswered, *replays])
+
+        load.answered |= {key: again[key].status_code for key in unanswered}
+        assert [answer.status_code for answer in again.values() if not answer.is_success] == []
+        assert applied | set(replays) <= {key for key, answer in again.items() if _is_replay(answer)}
+        assert effects_in(store) == {key: once(sent) for key, sent in load.sent.items()}
+        assert _unfolded(store) == []
+        lost_answers += len(applied)
+        if killed >= verified + _KILLS_BETWEEN_VERIFICATIONS or killed >= kills:
+            assert_clean(store)
+            verified = killed
     assert {status for status in load.answered.values() if status >= 300} == set()
-    assert on_their_way >= kills
+    assert on_their_way >= killed
     return (
-        f"{kills} kills, {len(load.acknowledged())} adjustments acknowledged, {on_their_way} on their way when "
+        f"{killed} kills, {len(load.acknowledged())} adjustments acknowledged, {on_their_way} on their way when "
         f"killed, {lost_answers} of them applied without an answer"
     )
 
 
-def test_after_kills_under_load_everything_acknowledged_is_there_exactly_once(tmp_path: Path) -> None:
+def _is_replay(answer: httpx.Response) -> bool:
+    return answer.headers.get("idempotency-replayed") == "true"
+
+
+def test_after_kills_under_load_everything_acknowledged_is_there_exactly_once(crashing: _Gateways) -> None:
     print(f"LOYALTY_GATEWAY_SEED={SEED}")  # noqa: T201 - to repeat the run
 
-    _kill_and_restart(tmp_path, 3, random.Random(SEED))
+    _kill_and_restart(crashing, 2, random.Random(SEED))
 
 
 @pytest.mark.slow
-def test_after_50_kills_under_load_everything_acknowledged_is_there_exactly_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_after_200_kills_under_load_everything_acknowledged_is_there_exactly_once(
+    crashing: _Gateways, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with capsys.disabled():
         print(f"\nLOYALTY_GATEWAY_SEED={SEED}")  # noqa: T201 - to repeat the run
 
-    told = _kill_and_restart(tmp_path, 50, random.Random(SEED))
+    told = _kill_and_restart(crashing, 200, random.Random(SEED))
 
     with capsys.disabled():
         print(told)  # noqa: T201 - what the run showed
@@ -196,15 +299,15 @@ def test_a_gateway_told_to_end_under_load_answers_what_it_has_taken_on(tmp_path:
     print(f"LOYALTY_GATEWAY_SEED={SEED}")  # noqa: T201 - to repeat the run
     load = Load(random.Random(SEED))
     with serving(tmp_path, demo_config(), "--no-rate-limits") as served:
-        _give_funds(served)
-        on_their_way = load.run(served, signal.SIGTERM, 300)
+        give_funds(served)
+        on_their_way = load.run([served], signal.SIGTERM, 300)
         status = served.process.wait(15)
         assert served.process.stderr is not None
         complaints = served.process.stderr.read().decode()
 
-    effects = _effects(served.ledger)
+    store = SqliteFile(served.ledger)
     assert on_their_way > 0
     assert set(load.answered.values()) <= {200, 201, 204}
-    assert effects == {key: _once(load.sent[key]) for key in load.answered}
-    assert _unfolded(served.ledger) == []
+    assert effects_in(store) == {key: once(load.sent[key]) for key in load.answered}
+    assert _unfolded(store) == []
     assert (status, complaints) == (0, "")
