@@ -131,13 +131,16 @@ class Load:
                     if answer.status_code == 503:
                         await asyncio.sleep(0.05)
 
-            sending = [asyncio.create_task(send(client % len(gateways))) for client in range(_CLIENTS)]
-            await asyncio.wait_for(enough.wait(), 60)
-            await asyncio.sleep(self.chance.uniform(0, 0.01))
-            await asyncio.to_thread(happens)
-            await asyncio.sleep(0.1)
-            over.set()
-            await asyncio.gather(*sending)
+            async with asyncio.TaskGroup() as sending:
+                for client in range(_CLIENTS):
+                    sending.create_task(send(client % len(gateways)))
+                await asyncio.wait_for(enough.wait(), 60)
+                await asyncio.sleep(self.chance.uniform(0, 0.01))
+                try:
+                    await asyncio.to_thread(happens)
+                    await asyncio.sleep(0.1)
+                finally:
+                    over.set()
 
     def _new(self, place: int) -> Sent:
         key = f"key {next(self.numbers)}"

@@ -115,6 +115,8 @@ def test_a_second_gateway_on_the_same_file_is_refused_and_the_first_goes_on(tmp_
     assert [ended.stdout for ended in (verified, third)] == ["2 wallets, 1 entries: nothing is wrong\n"] * 2
     with serving(tmp_path, _mage_alone()) as served:
         assert _ask(served.url, _MAGE) == 200
+        second = _run("serve", "--config", str(tmp_path / "config.yaml"), "--port", "0")
+    _assert_told(second, f": process {served.process.pid} serves it")
 
 
 def _entries(path: Path) -> int:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from opened import JANE, JANES_EMAIL, NOBODY, OMAR, Opened, codes, instruction, unfolded
+from opened import DEMO, JANE, JANES_EMAIL, NOBODY, OMAR, Opened, codes, instruction, unfolded
 
 from loyalty_gateway.adjustment import Everyone
+from loyalty_gateway.customer import CustomerQuery
 from loyalty_gateway.ledger.sqlite import SqliteLedger
 from loyalty_gateway.ledger.sqlite_schema import MIGRATIONS
 from loyalty_gateway.problem import Code, ConfigurationError, Problem
@@ -120,6 +121,31 @@ def test_a_ledger_on_a_full_disk_is_unavailable_until_there_is_room(
     assert not opened.adjust(instruction(customers, 10, "k")).replayed
     opened.reopen()
     assert opened.available(JANE) == 10
+    assert unfolded(opened) == []
+
+
+@pytest.mark.parametrize("customers", [JANE, (JANE, OMAR), Everyone.EVERYONE], ids=["one", "list", "everyone"])
+def test_a_ledger_that_may_only_be_read_for_a_while_is_unavailable_for_writing(
+    opened: Opened, customers: Any
+) -> None:
+    assert isinstance(opened.ledger, SqliteLedger)
+    own = opened.ledger._db  # noqa: SLF001 - a file that was open when it was protected stays writable
+    assert own is not None
+    before = opened.contents()
+
+    own.execute("PRAGMA query_only = ON")
+    refusals = codes(opened.at_once(instruction(customers, 10, "k"), instruction(OMAR, 10)))
+    ready = [opened.run(opened.ledger.ready())]
+    jane = opened.run(opened.ledger.customer(DEMO, CustomerQuery(references=(JANE,))))
+    kept = opened.contents()
+    own.execute("PRAGMA query_only = OFF")
+    ready.append(opened.run(opened.ledger.ready()))
+
+    assert refusals == [Code.UNAVAILABLE, Code.UNAVAILABLE]
+    assert ready == [False, True]
+    assert jane.wallet.available == 0
+    assert kept == before
+    assert not opened.adjust(instruction(customers, 10, "k")).replayed
     assert unfolded(opened) == []
 
 
