@@ -56,12 +56,13 @@ class Load:
     def unanswered(self) -> list[str]:
         return [key for key in self.sent if key not in self.answered]
 
-    def assert_exactly_once(self, store: Store) -> None:
-        """Everything acknowledged is there once, and nothing else is there more often."""
+    def assert_exactly_once(self, store: Store) -> set[str]:
+        """Everything acknowledged is there once, and nothing else is there more often; gives what is there."""
         effects = effects_in(store)
         assert [key for key in self.acknowledged() if effects.get(key) != once(self.sent[key])] == []
         assert [key for key in set(self.sent) & set(effects) if effects[key] != once(self.sent[key])] == []
         assert set(effects) <= set(self.sent)
+        return set(effects)
 
     def run(
         self, gateways: Sequence[Served], number: signal.Signals, after: int, ended: Sequence[int] = (0,)

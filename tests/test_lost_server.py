@@ -105,8 +105,7 @@ def _lose_the_server(
     for seconds in away:
         load.run_while(served, partial(lose, seconds), chance.randint(1, 400))
         unapplied = load.refused()
-        load.assert_exactly_once(database)
-        applied = set(unapplied) & set(effects_in(database))
+        applied = load.assert_exactly_once(database).intersection(unapplied)
 
         again = load.again(served, unapplied)
 
