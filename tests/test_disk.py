@@ -49,12 +49,10 @@ def _mounted(folder: Path, *what: str) -> Iterator[Path]:
 def _fill(folder: Path) -> Path:
     """A file that takes all the room that is left, to the last byte."""
     filler = folder / "filler"
-    with filler.open("wb", buffering=0) as growing, suppress(OSError):
-        while growing.write(bytes(65_536)):
-            pass
-    with filler.open("ab", buffering=0) as growing, suppress(OSError):
-        while growing.write(b"x"):
-            pass
+    for piece in (bytes(65_536), b"x"):
+        with filler.open("ab", buffering=0) as growing, suppress(OSError):
+            while True:
+                growing.write(piece)
     return filler
 
 
