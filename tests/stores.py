@@ -142,6 +142,8 @@ class PostgresDatabase:
             "idempotency_keys",
             "profiles",
             "import_batches",
+            "jobs",
+            "job_refusals",
         )
         sequences = ("merchants_id_seq", "wallets_id", "entries_id")
         self.server.execute(

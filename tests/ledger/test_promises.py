@@ -205,20 +205,6 @@ def test_everyone_sees_what_the_same_group_did_before_and_is_seen_by_what_follow
     assert unfolded(opened) == []
 
 
-def test_everyone_reaches_no_more_wallets_than_configured(open_ledger: Open) -> None:
-    opened = open_ledger(everyone_at_most=2)
-    for number in range(3):
-        opened.enrol(CustomerReference("shopify", str(number)))
-
-    refused = opened.refusal(instruction(EVERYONE, 10))
-    opened.execute("UPDATE wallets SET excluded = 1 WHERE id = 1")
-    receipt = opened.adjust(instruction(EVERYONE, 10))
-
-    assert refused is Code.TOO_MANY_CUSTOMERS
-    assert receipt.count == 2
-    assert opened.deltas() == [10, 10]
-
-
 def test_everyone_with_a_key_is_applied_once(opened: Opened) -> None:
     first = opened.adjust(instruction(EVERYONE, 10, "k"))
 
