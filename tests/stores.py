@@ -54,6 +54,20 @@ class Store(Protocol):
         """How many generated examples are tried here of so many that could be."""
 
 
+def on_ledger(store: Store, work: Callable[[Ledger], Awaitable[R]]) -> R:
+    """What the work gives on a ledger there, which is open meanwhile."""
+
+    async def opened() -> R:
+        ledger = store.ledger(runs_jobs=False)
+        await ledger.open()
+        try:
+            return await work(ledger)
+        finally:
+            await ledger.close()
+
+    return asyncio.run(opened())
+
+
 NewStore = Callable[[], AbstractContextManager[Store]]
 
 

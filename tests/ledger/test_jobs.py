@@ -1,15 +1,22 @@
 """An adjustment of everyone that is put off: nobody can tell it from one that was carried out at once."""
 
 import asyncio
+import io
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opened import DEMO, JANE, OMAR, OTHER, SECOND, START, Opened, instruction, unfolded
 
+from conftest import demo_config
 from loyalty_gateway.adjustment import (
     CustomerReference,
     Everyone,
@@ -30,8 +37,9 @@ from loyalty_gateway.customer import (
 )
 from loyalty_gateway.ledger import job_runner
 from loyalty_gateway.ledger.jobs import LeftAlone, Report, left_alone, reports
+from loyalty_gateway.ledger_commands import tell_jobs
 from loyalty_gateway.problem import Code, Problem
-from stores import NewStore, Store
+from stores import NewStore, SqliteFile, Store
 
 EVERYONE = Everyone.EVERYONE
 PUT_OFF: dict[str, Any] = {"everyone_at_once": 1, "runs_jobs": False}
@@ -77,7 +85,7 @@ def customer(opened: Opened, reference: CustomerReference) -> Customer:
 
 def stored(opened: Opened) -> list[int]:
     """What the wallets' rows say, whatever is still to come."""
-    return [row["available"] for row in opened.rows("SELECT available FROM wallets ORDER BY id")]
+    return stored_in(opened.store)
 
 
 def jobs(opened: Opened) -> list[Report]:
@@ -291,6 +299,64 @@ def test_several_ledgers_on_one_store_carry_it_out_together(open_ledger: Open) -
     assert stored(one)[:-1] == [10] * 39
     assert sorted(one.deltas()).count(10) == 40
     assert unfolded(one) == []
+
+
+def test_the_commands_try_carry_out_and_tell_what_is_for_everyone(tmp_path: Path) -> None:
+    store = SqliteFile(tmp_path / "ledger.db")
+    opened = Opened(store)
+    opened.enrol(JANE)
+    opened.enrol(OMAR)
+    opened.adjust(instruction(JANE, 3))
+    opened.close()
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(demo_config(everyone_at_once=1, ledger=store.url)), encoding="utf-8")
+
+    def run(*arguments: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "loyalty_gateway", "ledger", *arguments, "--config", str(config)]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert ended.stderr == ""
+        return ended.returncode, ended.stdout
+
+    tried = (
+        "2 customers would be adjusted, but 1 of them have too few points: it would be refused, and nobody moved"
+    )
+    assert run("everyone", "--points", "-3", "--dry-run") == (1, f"{tried}\n")
+    assert run("everyone", "--points", "-3") == (1, "refused (too_few_points); nobody was moved\n")
+    assert run("everyone", "--points", "-3", "--floor", "--dry-run") == (0, "2 customers would be adjusted\n")
+    assert stored_in(store) == [3, 0]
+    assert run("everyone", "--points", "5", "--key", "k", "--reason", "a gift") == (
+        0,
+        "2 customers were adjusted\n",
+    )
+    assert run("everyone", "--points", "5", "--key", "k", "--reason", "a gift") == (
+        0,
+        "2 customers were adjusted before, with this key\n",
+    )
+    assert stored_in(store) == [8, 5]
+    code, told = run("jobs")
+    assert code == 0
+    assert re.fullmatch(r"job 1: \+5 points, accepted \S+Z, 2 of 2 customers, finished \S+Z\n", told)
+    assert run("jobs", "1") == (0, "customer,reason\n")
+    assert run("everyone") == (0, "2 customers were adjusted\n")
+    assert stored_in(store) == [0, 0]
+
+
+def test_whom_a_job_left_alone_is_told_by_the_command(opened: Opened) -> None:
+    opened.adjust(instruction(EVERYONE, 10))
+    opened.execute("UPDATE wallets SET granted = 9223372036854775807 WHERE id = 2")
+    finish(opened)
+    out = io.StringIO()
+
+    for number in (None, 1):
+        opened.run(tell_jobs(opened.ledger, merchant=DEMO, number=number, out=out))
+
+    job, *left = out.getvalue().splitlines()
+    assert "2 of 2 customers, 1 left alone, finished" in job
+    assert left == ["customer,reason", "wallet_2,balance_overflow"]
+
+
+def stored_in(store: Store) -> list[int]:
+    return [row["available"] for row in store.rows("SELECT available FROM wallets ORDER BY id")]
 
 
 TIERS = (Tier(name="silver", points_required=20), Tier(name="gold", points_required=60))

@@ -83,9 +83,9 @@ class Change:
         self._addressed = f"SELECT w.*, {delta} AS delta FROM wallets w WHERE {self._whose}"
         self._bounds: dict[str, Any] = {"merchant_id": merchant_id, **parameters}
         self._common = self._bounds | {"points_delta": adjustment.points_delta or 0}
-        self.short = "available < -delta"
+        self._short = "available < -delta"
         # Beyond 64 bits there is floating point, or an error, so the distance to the limit is compared instead.
-        self.over = (
+        self._over = (
             f"(available > {LARGEST_POINTS} - {greatest}(delta, 0) "
             f"OR lifetime_earned > {LARGEST_POINTS} - {greatest}({self._earned_delta}, 0) "
             f"OR lifetime_burned > {LARGEST_POINTS} - {self._burned_delta} "
@@ -98,8 +98,8 @@ class Change:
         rows = yield Statement(
             f"""
             SELECT count(*),
-                   coalesce(sum(CASE WHEN {self.short} THEN 1 ELSE 0 END), 0),
-                   coalesce(sum(CASE WHEN {self.over} THEN 1 ELSE 0 END), 0)
+                   coalesce(sum(CASE WHEN {self._short} THEN 1 ELSE 0 END), 0),
+                   coalesce(sum(CASE WHEN {self._over} THEN 1 ELSE 0 END), 0)
             FROM ({self._addressed} {lock}) AS w
             """,
             self._common,
@@ -118,13 +118,14 @@ class Change:
         )
         return bool(rows)
 
-    def write(self, *, where: str = "TRUE", also: str = "") -> Work[None]:
-        """Writes the entries of those who meet a condition on the change, and moves their wallets.
+    def write(self, *, passing_over: bool = False, also: str = "") -> Work[None]:
+        """Writes the entries, and moves the wallets.
 
-        ``also`` is a further change of the wallets, in SQL.
+        ``passing_over`` leaves those alone who cannot be adjusted; without it nobody may be such. ``also`` is a
+        further change of the wallets, in SQL.
         """
         first_entry_id = yield from _entry_id_behind_all(self._bounds["merchant_id"])
-        yield self._entries(first_entry_id, where)
+        yield self._entries(first_entry_id, f"NOT ({self._short} OR {self._over})" if passing_over else "TRUE")
         tiers = self._instruction.merchant.tiers
         yield Statement(
             f"""
@@ -168,17 +169,10 @@ class Change:
             },
         )
 
-    def refused(self, sql: str, parameters: Mapping[str, Any]) -> Statement:
-        """SQL about those who cannot be adjusted, who are its ``{refused}``."""
-        refused = f"(SELECT * FROM ({self._addressed}) AS w WHERE {self.short} OR {self.over})"
-        return Statement(sql.format(refused=refused, short=self.short), {**self._common, **parameters})
-
-    def hold(self) -> Statement:
-        """Keeps everybody else from the wallets until the transaction ends."""
-        lock = self._dialect.locking_wallets
-        return Statement(
-            f"SELECT count(*) FROM (SELECT w.id FROM wallets w WHERE {self._whose} {lock}) AS w", self._bounds
-        )
+    def refused(self, sql: str) -> Statement:
+        """SQL about those who cannot be adjusted, its ``{refused}``; of them ``{short}`` have too little."""
+        refused = f"(SELECT * FROM ({self._addressed}) AS w WHERE {self._short} OR {self._over})"
+        return Statement(sql.format(refused=refused, short=self._short), self._common)
 
 
 def _entry_id_behind_all(merchant_id: int) -> Work[int]:

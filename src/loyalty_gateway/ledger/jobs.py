@@ -232,20 +232,21 @@ def advance(dialect: Dialect, *, at_most: int, now: int) -> Work[Chunk | None]:
         among="w.id > :reached AND w.id <= :last AND w.job < :job",
         parameters={"reached": reached, "last": last, "job": number},
     )
-    yield change.hold()
-    yield change.refused(
-        "INSERT INTO job_refusals (merchant_id, job, wallet_id, code) "
-        "SELECT merchant_id, :job, id, "
-        f"CASE WHEN {{short}} THEN '{Code.TOO_FEW_POINTS.value}' ELSE '{Code.BALANCE_OVERFLOW.value}' END "
-        "FROM {refused} AS r",
-        {},
-    )
-    yield from change.write(where=f"NOT ({change.short} OR {change.over})", also=", job = :job")
-    yield Statement(
-        "UPDATE wallets SET job = :job WHERE merchant_id = :merchant_id AND id > :reached AND id <= :last "
-        "AND job < :job",
-        named | {"reached": reached, "last": last},
-    )
+    weighed = yield from change.weigh(locking=True)
+    if weighed.short or weighed.over:
+        yield change.refused(
+            "INSERT INTO job_refusals (merchant_id, job, wallet_id, code) "
+            "SELECT merchant_id, :job, id, "
+            f"CASE WHEN {{short}} THEN '{Code.TOO_FEW_POINTS.value}' ELSE '{Code.BALANCE_OVERFLOW.value}' END "
+            "FROM {refused} AS r"
+        )
+    yield from change.write(passing_over=bool(weighed.short or weighed.over), also=", job = :job")
+    if weighed.wallets - weighed.short - weighed.over < count:
+        yield Statement(
+            "UPDATE wallets SET job = :job WHERE merchant_id = :merchant_id AND id > :reached AND id <= :last "
+            "AND job < :job",
+            named | {"reached": reached, "last": last},
+        )
     yield Statement(
         "UPDATE jobs SET reached = :last, passed = :passed WHERE merchant_id = :merchant_id AND number = :job",
         named | {"last": last, "passed": passed + count},
