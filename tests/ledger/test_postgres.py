@@ -224,19 +224,6 @@ def test_changes_of_one_customer_by_several_at_once_are_all_kept(opened: Opened)
     assert opened.available(JANE) == 4
 
 
-def test_what_one_ledger_acknowledged_every_other_reads(opened: Opened) -> None:
-    async def write_here_and_read_there() -> list[tuple[int, int]]:
-        async with opened_ledgers(opened.store, 2) as (here, there):
-            told = []
-            for _ in range(20):
-                receipt = await here.adjust(instruction(JANE, 1))
-                customer = await there.customer(DEMO, CustomerQuery(references=(JANE,)))
-                told.append((receipt.wallets[0].available, customer.wallet.available))
-            return told
-
-    assert opened.run(write_here_and_read_there()) == [(points, points) for points in range(1, 21)]
-
-
 def _interrupted(work: Work[Any], after: int, meanwhile: Any) -> Work[Any]:
     """The work, in which something else happens after so many of its statements."""
     step, taken = next(work), 0
