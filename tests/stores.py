@@ -158,6 +158,7 @@ class PostgresDatabase:
             "import_batches",
             "jobs",
             "job_refusals",
+            "gateways",
         )
         sequences = ("merchants_id_seq", "wallets_id", "entries_id")
         self.server.execute(

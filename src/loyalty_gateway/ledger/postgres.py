@@ -5,11 +5,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar
+from uuid import uuid4
 
 import asyncpg
 from asyncpg.transaction import Transaction
 
-from loyalty_gateway.adjustment import Merchant, Receipt
+from loyalty_gateway.adjustment import Merchant
 from loyalty_gateway.ledger.group import Terms, carry_out
 from loyalty_gateway.ledger.groups import Gauges
 from loyalty_gateway.ledger.jobs import Chunk, advance, is_any_unfinished
@@ -19,7 +20,6 @@ from loyalty_gateway.ledger.postgres_dialect import Connection, PostgresDialect,
 from loyalty_gateway.ledger.postgres_schema import MIGRATIONS
 from loyalty_gateway.ledger.statements import Dialect, Work
 from loyalty_gateway.ledger.stored import SECOND, StoredLedger
-from loyalty_gateway.ledger.tables import ENTRIES, row_of_entry
 from loyalty_gateway.problem import Code, ConfigurationError, Problem
 
 R = TypeVar("R")
@@ -35,6 +35,7 @@ _SETTLE_SECONDS: Final = 5.0
 _ATTEMPTS: Final = 6
 _FORGET_KEYS_EVERY_SECONDS: Final = 60
 _FORGET_KEYS_AT_ONCE: Final = 5_000
+_FORGET_GATEWAYS_AFTER_SECONDS: Final = 7 * 86_400
 
 _NO_URL: Final = (
     "is not understood; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, "
@@ -94,6 +95,7 @@ class PostgresLedger(StoredLedger):
             clock=clock,
         )
         self._url = url
+        self._name = uuid4().hex
         self._forget_keys_at = 0
         self._writers: Pool | None = None
         self._readers: Pool | None = None
@@ -105,6 +107,10 @@ class PostgresLedger(StoredLedger):
             self._readers = await self._pool(_READERS)
             async with _held(self._writers) as connection:
                 await _migrate(connection)
+                await connection.execute(
+                    "DELETE FROM gateways WHERE seen_at < $1",
+                    self._clock() - _FORGET_GATEWAYS_AFTER_SECONDS * SECOND,
+                )
         except BaseException as error:
             await self._close()
             if isinstance(error, ValueError):
@@ -181,7 +187,7 @@ class PostgresLedger(StoredLedger):
         try:
             known = [(task, await self._merchant_id(task.merchant)) for task in tasks]
             outcomes: Sequence[Outcome] = await self._again(
-                lambda connection: self._carry_out_group(connection, known)
+                lambda connection: self._carry_out_group(connection, known), is_group=True
             )
         except Exception as error:  # noqa: BLE001 - told to whom it concerns
             is_mistake = not isinstance(error, (*_LOST, TimeoutError, asyncpg.PostgresError, _InDoubt, Overtaken))
@@ -196,64 +202,58 @@ class PostgresLedger(StoredLedger):
         terms = Terms(now=self._clock(), keep_keys=self._keep_keys, everyone_at_once=self._everyone_at_once)
         return await run(connection, carry_out(_DIALECT, tasks, terms))
 
-    async def _again(self, work: Callable[[Connection], Any]) -> Any:
+    async def _again(self, work: Callable[[Connection], Any], *, is_group: bool = False) -> Any:
         """What the work gives in a transaction of its own, begun anew while somebody else comes between."""
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return await self._transaction(work)
+                return await self._transaction(work, is_group=is_group)
             except _OVERTAKEN:
                 if attempt == _ATTEMPTS:
                     raise
         raise AssertionError
 
-    async def _transaction(self, work: Callable[[Connection], Any]) -> Any:
+    async def _transaction(self, work: Callable[[Connection], Any], *, is_group: bool = False) -> Any:
         if self._writers is None:
             raise Problem(Code.UNAVAILABLE)
         async with _begun(self._writers, isolation="read_committed") as (connection, transaction):
             try:
                 result = await work(connection)
+                group = await self._signed(connection) if is_group else None
             except BaseException:
                 with suppress(*_LOST):
                     await transaction.rollback()
                 raise
             try:
                 await transaction.commit()
-            except _LOST as error:
-                if not await self._was_committed(result):
+            except (*_LOST, TimeoutError, asyncpg.StatementCompletionUnknownError) as error:
+                if group is None or not await self._was_committed(group):
                     raise _InDoubt from error
         self._is_failing = False
         return result
 
-    async def _was_committed(self, result: Any) -> bool:
-        """Whether what a lost connection was committing is there, once the server can tell."""
-        entries = [
-            (outcome.merchant_id, entry)
-            for outcome in (result if isinstance(result, list) else [])
-            if isinstance(outcome, Receipt) and not outcome.replayed
-            for entry in outcome.entries
-        ]
-        if not entries or self._writers is None:
-            return False
-        merchant_id, entry = entries[0]
+    async def _signed(self, connection: Connection) -> str:
+        """Has this gateway's row tell, once the transaction is committed, that this group was; gives its name."""
+        group = uuid4().hex
+        await connection.execute(
+            "INSERT INTO gateways (name, last_group, seen_at) VALUES ($1, $2, $3) ON CONFLICT (name) "
+            "DO UPDATE SET last_group = excluded.last_group, seen_at = excluded.seen_at",
+            self._name,
+            group,
+            self._clock(),
+        )
+        return group
+
+    async def _was_committed(self, group: str) -> bool:
+        """Whether the group that a lost connection was committing is there, once the server can tell."""
         deadline = time.monotonic() + _SETTLE_SECONDS
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and self._writers is not None:
             try:
                 async with _held(self._writers) as connection, connection.transaction():
-                    # The wallet is held until the lost transaction has ended, in whichever way.
-                    await connection.fetch(
-                        "SELECT id FROM wallets WHERE merchant_id = $1 AND id = $2 FOR UPDATE",
-                        merchant_id,
-                        entry.wallet_id,
+                    # The row is held until the lost transaction has ended, in whichever way.
+                    last: str | None = await connection.fetchval(
+                        "SELECT last_group FROM gateways WHERE name = $1 FOR UPDATE", self._name
                     )
-                    found = await connection.fetch(
-                        f"SELECT {', '.join(ENTRIES.columns)} FROM entries "
-                        "WHERE merchant_id = $1 AND wallet_id = $2 AND version = $3",
-                        merchant_id,
-                        entry.wallet_id,
-                        entry.version,
-                    )
-                    # The id alone says little: a server that was killed may have given it to somebody else again.
-                    return [tuple(row) for row in found] == [row_of_entry(merchant_id, entry)]
+                    return last == group
             except (*_LOST, TimeoutError, asyncpg.PostgresError):
                 await asyncio.sleep(0.1)
         return False

@@ -124,6 +124,13 @@ MIGRATIONS: Final = (
         PRIMARY KEY (merchant_id, job, wallet_id)
     );
 
+    -- By which a gateway that lost its connection learns whether its group was committed.
+    CREATE TABLE gateways (
+        name       TEXT PRIMARY KEY,  -- made up anew at each start
+        last_group TEXT NOT NULL,     -- the last one that was committed, made up too
+        seen_at    BIGINT NOT NULL
+    ) WITH (fillfactor = 50);
+
     ALTER TABLE merchants ADD COLUMN last_job BIGINT NOT NULL DEFAULT 0;
     ALTER TABLE wallets ADD COLUMN job BIGINT NOT NULL DEFAULT 0;  -- the last one that has reached it
     """,
