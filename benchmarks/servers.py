@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -57,11 +57,13 @@ def peers(folder: Path, *, quiet: bool) -> Iterator[list[Server]]:
 
 
 @contextlib.contextmanager
-def gateway(name: str, ledger: Path, customers: range) -> Iterator[Server]:
+def gateway(name: str, ledger: Path, customers: range, more_vendors: Mapping[str, Any] = {}) -> Iterator[Server]:
     """The gateway on a ledger that is there, with everything on; its files lie beside the ledger."""
     port = _free_port()
     path = ledger.with_suffix(".yaml")
-    path.write_text(yaml.safe_dump(gateway_config(ledger)), encoding="utf-8")
+    config = gateway_config(ledger)
+    config["vendors"] |= more_vendors
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
     with _running(name, serve(path, port), port, ledger.parent, "/mage", customers) as server:
         yield server
 

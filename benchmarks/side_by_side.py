@@ -3,7 +3,8 @@
 All take turns. Servers share one core, the generator (``wrk``) has another. The gateway does all of its work:
 credentials, rate limits counted (high enough never to refuse), request and answer checked by the spec, durable
 commits on SQLite, metrics. Every server logs as it does by default, to a file; ``--quiet-peers`` takes the peers'
-request lines away. With ``--ledger-of``, ``--memory`` or ``--start`` one other question is answered instead.
+request lines away. With ``--ledger-of``, ``--everyone``, ``--memory`` or ``--start`` one other question is
+answered instead.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 import endurance
+import everyone
 import large_ledger
 import peer_comparison
 from machine import GENERATOR_CORE, SERVER_CORE
@@ -31,6 +33,8 @@ def main() -> None:
             endurance.start(folder, chosen.rounds)
         elif chosen.memory is not None:
             endurance.memory(folder, chosen.memory)
+        elif chosen.everyone is not None:
+            everyone.compare(folder, chosen.everyone, rounds=chosen.rounds)
         elif chosen.ledger_of is not None:
             large_ledger.compare(folder, *chosen.ledger_of, rounds=chosen.rounds, seconds=chosen.seconds)
         else:
@@ -52,6 +56,9 @@ def _arguments() -> argparse.ArgumentParser:
         type=_size,
         metavar="WALLETS:ENTRIES",
         help="a ledger of that size beside an empty one, such as 1000000:5000000",
+    )
+    instead.add_argument(
+        "--everyone", type=int, metavar="WALLETS", help="an adjustment of so many wallets at once beside bare SQL"
     )
     instead.add_argument(
         "--memory", type=int, metavar="REQUESTS", help="resident memory at every tenth of so many requests"

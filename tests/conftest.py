@@ -29,8 +29,8 @@ from loyalty_gateway.spec import Contract, specs_folder
 from loyalty_gateway.vendor import Vendor, discover
 from stores import NewStore, PostgresDatabase, PostgresServer, SqliteFile, Store, serving_postgres
 
-# What it asserts is told as in a test.
-pytest.register_assert_rewrite("load")
+# Their checks tell what they found as tests do.
+pytest.register_assert_rewrite("conformance", "load")
 
 ROOT = Path(__file__).parents[1]
 DEMO: dict[str, Any] = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))

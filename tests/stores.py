@@ -57,6 +57,20 @@ class Store(Protocol):
         """How many generated examples are tried here of so many that could be."""
 
 
+def on_ledger(store: Store, work: Callable[[Ledger], Awaitable[R]]) -> R:
+    """What the work gives on a ledger there, which is open meanwhile."""
+
+    async def opened() -> R:
+        ledger = store.ledger(runs_jobs=False)
+        await ledger.open()
+        try:
+            return await work(ledger)
+        finally:
+            await ledger.close()
+
+    return asyncio.run(opened())
+
+
 NewStore = Callable[[], AbstractContextManager[Store]]
 
 
@@ -145,6 +159,9 @@ class PostgresDatabase:
             "idempotency_keys",
             "profiles",
             "import_batches",
+            "jobs",
+            "job_refusals",
+            "gateways",
         )
         sequences = ("merchants_id_seq", "wallets_id", "entries_id")
         self.server.execute(

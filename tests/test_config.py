@@ -61,7 +61,7 @@ def _set(path: str, value: Any) -> dict[str, Any]:
         ("server/rate_limits", "no", "server.rate_limits"),
         ("server/largest_body", None, "server.largest_body"),
         ("ledger", 5, "ledger"),
-        ("everyone_at_most", "many", "everyone_at_most"),
+        ("everyone_at_once", "many", "everyone_at_once"),
         ("idempotency/keep_hours", "long", "idempotency.keep_hours"),
         ("idempotency/keep_days", 1, "keep_days"),
         ("merchants/demo/customers/1/references", [], "references"),
@@ -131,7 +131,7 @@ def test_a_bad_key_is_named_by_its_path(vendors: dict[str, Vendor], path: str, v
     [
         ("server/largest_body", 0),
         ("server/largest_body", -1),
-        ("everyone_at_most", -1),
+        ("everyone_at_once", -1),
         ("idempotency/keep_hours", -1),
         ("idempotency/keep_hours", float("inf")),
         ("idempotency/keep_hours", float("nan")),
@@ -215,7 +215,7 @@ def test_a_variable_that_is_not_set_is_named_with_its_place(vendors: dict[str, V
 
 
 def test_a_variable_serves_a_key_that_is_no_text(vendors: dict[str, Vendor]) -> None:
-    raw = demo_config(everyone_at_most="${MOST}")
+    raw = demo_config(everyone_at_once="${MOST}")
     raw["server"] = {"port": "80${PORT}", "rate_limits": "${LIMITS}", "trusted_proxies": "${PROXIES}"}
     raw["idempotency"]["keep_hours"] = "${HOURS}"
     raw["merchants"]["demo"]["tiers"] = "${TIERS}"
@@ -239,7 +239,7 @@ def test_a_variable_serves_a_key_that_is_no_text(vendors: dict[str, Vendor]) -> 
     config = parse_config(raw, vendors, environment)
 
     server, mage, salla = config.server, config.vendors["mage"], config.vendors["salla"]
-    assert (config.everyone_at_most, server.port, server.rate_limits) == (5, 8081, False)
+    assert (config.everyone_at_once, server.port, server.rate_limits) == (5, 8081, False)
     assert (server.trusted_proxies, config.idempotency.keep_hours) == (("10.0.0.1", "10.1.0.0/16"), 1.5)
     assert config.merchants["demo"].tiers == (TierConfig(name="Gold", points_required=10),)
     assert config.vendors["yotpo"].options.applies_to_points_earned is False
@@ -548,7 +548,7 @@ def test_every_option_of_a_vendor_stands_in_the_shipped_file(vendors: dict[str, 
     assert {name: set(DEMO["vendors"][name].get("options", {})) for name in vendors} == options
 
 
-@pytest.mark.parametrize("key", ["largest_body", "ledger", "everyone_at_most", "keep_hours", "tiers"])
+@pytest.mark.parametrize("key", ["largest_body", "ledger", "everyone_at_once", "keep_hours", "tiers"])
 def test_a_key_of_the_shipped_file_says_what_it_is_for(key: str) -> None:
     (line,) = re.findall(rf"^ *{key}: .+$", _SHIPPED, re.MULTILINE)
 

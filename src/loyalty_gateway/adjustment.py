@@ -155,6 +155,8 @@ class Wallet(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int
     updated_at: int
     last_entry_at: int | None
+    job: int = 0
+    """The last of the merchant's adjustments of everyone which were put off that has reached it."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

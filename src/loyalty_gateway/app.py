@@ -76,7 +76,7 @@ def create_app(  # noqa: PLR0913 - what may be given instead of the usual parts
     journal = journal or Journal()
     journal.on_dropped = metrics.dropped
     witness = Witness(metrics, journal)
-    ledger = ledger or open_ledger(config, metrics, alone=True)
+    ledger = ledger or open_ledger(config, metrics, alone=True, runs_jobs=True)
     merchants = {name: _merchant(name, chosen) for name, chosen in config.merchants.items()}
     served = {
         name: _Served(
@@ -121,14 +121,17 @@ def create_app(  # noqa: PLR0913 - what may be given instead of the usual parts
     return app
 
 
-def open_ledger(config: Config, metrics: Metrics | None = None, *, alone: bool = False) -> Ledger:
+def open_ledger(
+    config: Config, metrics: Metrics | None = None, *, alone: bool = False, runs_jobs: bool = False
+) -> Ledger:
     """The configured ledger, not yet opened; raises ConfigurationError for an unknown kind.
 
     ``alone`` is for whoever serves: of a ledger that one process can serve it is the only one to do so.
     """
     kept: dict[str, Any] = {
         "keep_keys_seconds": config.idempotency.keep_hours * 3_600,
-        "everyone_at_most": config.everyone_at_most,
+        "everyone_at_once": config.everyone_at_once,
+        "runs_jobs": runs_jobs,
         "gauges": metrics,
     }
     if config.ledger.startswith(_SQLITE) and config.ledger != _SQLITE:

@@ -22,6 +22,7 @@ from loyalty_gateway.check import check_vendors, render_report
 from loyalty_gateway.config import LARGEST_PORT, Config, ServerConfig, load_config
 from loyalty_gateway.customer_files import CustomerFile
 from loyalty_gateway.ledger import Ledger
+from loyalty_gateway.ledger.orders import Behind
 from loyalty_gateway.problem import ConfigurationError, Problem
 from loyalty_gateway.vendor import Vendor, discover
 
@@ -124,6 +125,44 @@ def export_customers(
         uvloop.run(_on(open_ledger(chosen), work))
 
 
+@whole_ledger.command()
+def everyone(  # noqa: PLR0913, PLR0917 - options
+    config: ConfigOption = Path("config.yaml"),
+    ledger: LedgerOption = None,
+    merchant: MerchantOption = "demo",
+    points: Annotated[
+        int | None, typer.Option(help="Signed points; without them everybody is reset to 0.")
+    ] = None,
+    floor: Annotated[bool, typer.Option("--floor", help="Who has less gives what there is.")] = False,  # noqa: FBT002
+    reason: Annotated[str | None, typer.Option(help="What customers are told.")] = None,
+    key: Annotated[str | None, typer.Option(help="Carries it out once, however often it is asked for.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")] = False,  # noqa: FBT002
+) -> None:
+    """Adjust all of a merchant's customers who are not excluded. Ends with 1 if it is refused."""
+    with _told_to_people():
+        chosen = _override(load_config(config, discover()), None, None, ledger, no_rate_limits=False)
+        whose = configured_merchant(chosen, merchant)
+        asked = ledger_commands.for_everyone(whose, points, floors=floor, reason=reason, key=key)
+        work = partial(ledger_commands.try_everyone if dry_run else ledger_commands.adjust_everyone, asked=asked)
+        if not uvloop.run(_on(open_ledger(chosen, runs_jobs=not dry_run), work)):
+            raise typer.Exit(1)
+
+
+@whole_ledger.command()
+def jobs(
+    number: Annotated[int | None, typer.Argument(help="Tell whom this job left alone, as CSV.")] = None,
+    config: ConfigOption = Path("config.yaml"),
+    ledger: LedgerOption = None,
+    merchant: MerchantOption = "demo",
+) -> None:
+    """Tell how far a merchant's adjustments of everyone are that were answered before they were carried out."""
+    with _told_to_people():
+        chosen = _override(load_config(config, discover()), None, None, ledger, no_rate_limits=False)
+        whose = configured_merchant(chosen, merchant)
+        work = partial(ledger_commands.tell_jobs, merchant=whose, number=number, out=sys.stdout)
+        uvloop.run(_on(open_ledger(chosen), work))
+
+
 async def _on(ledger: Ledger, work: Callable[[Ledger], Awaitable[R]]) -> R:
     """What the work gives on the ledger, which is open meanwhile."""
     try:
@@ -131,6 +170,9 @@ async def _on(ledger: Ledger, work: Callable[[Ledger], Awaitable[R]]) -> R:
         return await work(ledger)
     except Problem as problem:
         raise ConfigurationError("ledger", f"{problem.code.value}; is it in use elsewhere?") from problem
+    except Behind as behind:
+        what = "an adjustment of everyone is being carried out; see `ledger jobs`, and try again after it"
+        raise ConfigurationError("ledger", what) from behind
     finally:
         await ledger.close()
 

@@ -97,11 +97,11 @@ class VendorConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole configuration, checked. ``everyone_at_most`` is the most wallets adjusted by one request."""
+    """The whole configuration, checked. ``everyone_at_once`` is how many wallets are adjusted before an answer."""
 
     server: ServerConfig
     ledger: str
-    everyone_at_most: int
+    everyone_at_once: int
     idempotency: IdempotencyConfig
     merchants: dict[str, MerchantConfig]
     vendors: dict[str, VendorConfig]
@@ -127,7 +127,7 @@ class _CredentialKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 class _Keys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     server: ServerConfig = ServerConfig()
     ledger: str = "sqlite:///loyalty.db"
-    everyone_at_most: AtLeastOne = 100_000
+    everyone_at_once: AtLeastOne = 10_000
     idempotency: IdempotencyConfig = IdempotencyConfig()
     merchants: dict[str, Any] = {}
     vendors: dict[str, Any] = {}
@@ -177,7 +177,7 @@ def parse_config(
     return Config(
         server=keys.server,
         ledger=keys.ledger,
-        everyone_at_most=keys.everyone_at_most,
+        everyone_at_once=keys.everyone_at_once,
         idempotency=keys.idempotency,
         merchants=merchants,
         vendors={

@@ -30,7 +30,6 @@ class Code(enum.StrEnum):
     KEY_REUSED = "key_reused"
     UNKNOWN_CUSTOMER = "unknown_customer"
     CUSTOMER_CONFLICT = "customer_conflict"
-    TOO_MANY_CUSTOMERS = "too_many_customers"
     CUSTOMER_EXCLUDED = "customer_excluded"
     TOO_FEW_POINTS = "too_few_points"
     BALANCE_OVERFLOW = "balance_overflow"

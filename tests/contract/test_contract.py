@@ -62,7 +62,6 @@ _MET_BY: dict[Code, tuple[type[Task], ...]] = {
     Code.AMOUNT_OUT_OF_RANGE: (Adjustment,),
     Code.KEY_IN_FLIGHT: (Adjustment,),
     Code.KEY_REUSED: (Adjustment,),
-    Code.TOO_MANY_CUSTOMERS: (Adjustment,),
     Code.CUSTOMER_EXCLUDED: (Adjustment,),
     Code.TOO_FEW_POINTS: (Adjustment,),
     Code.BALANCE_OVERFLOW: (Adjustment,),

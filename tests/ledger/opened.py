@@ -56,10 +56,11 @@ class Gauged:
 
 
 class Opened:
-    """A ledger with what surrounds it; ``reopen`` closes it and takes up the same store again."""
+    """A ledger with what surrounds it; work that takes longer than ``patience`` seconds fails."""
 
-    def __init__(self, store: Store, **options: Any) -> None:
+    def __init__(self, store: Store, *, patience: float = 20, **options: Any) -> None:
         self.store = store
+        self._patience = patience
         self.rows = store.rows
         self.execute = store.execute
         self.execute_each = store.execute_each
@@ -74,7 +75,7 @@ class Opened:
         """What the work gives; work that never ends fails."""
 
         async def in_time() -> Any:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(self._patience):
                 return await work
 
         return self._runner.run(in_time())
@@ -89,8 +90,10 @@ class Opened:
         self.close_ledger()
         self._runner.close()
 
-    def reopen(self) -> None:
+    def reopen(self, **options: Any) -> None:
+        """Closes the ledger and takes up the same store again, these options changed."""
         self.close_ledger()
+        self._options |= options
         self._start()
 
     def _start(self) -> None:

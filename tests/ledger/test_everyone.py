@@ -49,6 +49,7 @@ wallets = st.lists(
             "created_at": times,
             "updated_at": times,
             "last_entry_at": st.none() | times,
+            "job": st.just(0),
         }
     ),
     max_size=5,

@@ -8,7 +8,9 @@ from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import asyncpg
 import pytest
+from asyncpg.transaction import Transaction
 from opened import (
     DEMO,
     JANE,
@@ -222,19 +224,6 @@ def test_changes_of_one_customer_by_several_at_once_are_all_kept(opened: Opened)
     (profile,) = opened.rows("SELECT first_name, last_name, source, date_of_birth FROM profiles")
     assert profile == {name: name for name in fields}
     assert opened.available(JANE) == 4
-
-
-def test_what_one_ledger_acknowledged_every_other_reads(opened: Opened) -> None:
-    async def write_here_and_read_there() -> list[tuple[int, int]]:
-        async with opened_ledgers(opened.store, 2) as (here, there):
-            told = []
-            for _ in range(20):
-                receipt = await here.adjust(instruction(JANE, 1))
-                customer = await there.customer(DEMO, CustomerQuery(references=(JANE,)))
-                told.append((receipt.wallets[0].available, customer.wallet.available))
-            return told
-
-    assert opened.run(write_here_and_read_there()) == [(points, points) for points in range(1, 21)]
 
 
 def _interrupted(work: Work[Any], after: int, meanwhile: Any) -> Work[Any]:
@@ -498,6 +487,48 @@ def test_connections_that_the_server_ends_while_idle_are_not_noticed_by_clients(
 
     assert [outcome for outcome in outcomes if isinstance(outcome, BaseException)] == []
     assert opened.deltas() == [1] * 5
+
+
+@pytest.mark.parametrize("was_committed", [True, False], ids=["behind it", "before it"])
+@pytest.mark.parametrize("kind", ["one", "everyone", "enrolment", "exclusion"])
+def test_a_connection_lost_at_the_commit_is_settled_by_what_came_of_it(
+    opened: Opened,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    was_committed: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    ledger, commit, lost = opened.ledger, Transaction.commit, list[int]()
+    fifth = CustomerReference("shopify", "5")
+
+    async def commit_and_lose(transaction: Transaction) -> None:
+        if lost:
+            await commit(transaction)
+            return
+        lost.append(1)
+        if was_committed:
+            await commit(transaction)
+        transaction._connection.terminate()  # type: ignore[attr-defined]  # noqa: SLF001 - as a network does
+        raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+
+    def ask() -> Awaitable[Any]:
+        match kind:
+            case "one":
+                return ledger.adjust(instruction(JANE, 10))
+            case "everyone":
+                return ledger.adjust(instruction(Everyone.EVERYONE, 10))
+            case "enrolment":
+                return ledger.enrol(DEMO, Enrolment(references=(fifth,)))
+            case _:
+                return ledger.update(DEMO, CustomerUpdate(customer=JANE, changes={}, excluded=True))
+
+    before = opened.contents()
+    monkeypatch.setattr(Transaction, "commit", commit_and_lose)
+    (outcome,) = opened.run(_settled(ask()))
+
+    assert lost
+    assert codes([outcome]) == [None if was_committed else Code.UNAVAILABLE]
+    assert (opened.contents() != before) == was_committed
+    assert opened.adjust(instruction(OMAR, 1)).count == 1
 
 
 def test_a_customer_whom_somebody_else_holds_is_busy_and_then_at_hand_again(opened: Opened) -> None:

@@ -28,7 +28,6 @@ from loyalty_gateway.problem import Code, Problem
 from stores import NewStore
 
 KEEP_KEYS_SECONDS = 100
-EVERYONE_AT_MOST = 4
 
 TIERS = (Tier(name="silver", points_required=20), Tier(name="gold", points_required=100))
 MERCHANTS = (
@@ -111,8 +110,6 @@ class Book:
             for wallet in self.wallets.values()
             if self.owners[wallet.id] == asked.merchant.name and not wallet.excluded
         ]
-        if len(addressed) > EVERYONE_AT_MOST:
-            raise Problem(Code.TOO_MANY_CUSTOMERS)
         outcomes = self._decided(asked, addressed, now)
         refusals = [outcome for outcome in outcomes if isinstance(outcome, Code)]
         if refusals:
@@ -237,7 +234,6 @@ class Histories(RuleBasedStateMachine):
         self.opened = Opened(
             self.stack.enter_context(self.new_store()),
             keep_keys_seconds=KEEP_KEYS_SECONDS,
-            everyone_at_most=EVERYONE_AT_MOST,
         )
         self.stack.callback(self.opened.close)
         self.book = Book()

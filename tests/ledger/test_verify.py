@@ -61,6 +61,7 @@ def test_a_ledger_without_anything_passes(store: Store) -> None:
         ("UPDATE wallets SET granted = 1 WHERE id = 1", "granted is 1, its entries make it 22"),
         ("UPDATE wallets SET grants = 1 WHERE id = 1", "grants is 1, its entries make it 3"),
         ("UPDATE wallets SET version = 9 WHERE id = 1", "version is 9, its entries make it 4"),
+        ("UPDATE wallets SET job = 1 WHERE id = 1", "job 1 is the last to have reached it, which ought to be 0"),
         ("UPDATE wallets SET last_entry_at = 1 WHERE id = 1", "last_entry_at is 1, its entries make it"),
         ("UPDATE wallets SET updated_at = 1 WHERE id = 1", "updated_at is before its last entry"),
         ("DELETE FROM entries WHERE wallet_id = 1 AND version = 2", "(version 3): its versions have a gap"),

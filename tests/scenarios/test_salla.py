@@ -178,15 +178,19 @@ def test_an_excluded_customer_in_a_list_refuses_the_list(gateway: Gateway) -> No
     assert _balances(gateway) == (0, 0)
 
 
-def test_select_all_beyond_the_configured_number_of_customers_is_refused_and_moves_nobody(
+def test_select_all_beyond_the_configured_number_of_customers_is_answered_and_seen_by_everybody_all_the_same(
     start_gateway: StartGateway,
 ) -> None:
-    gateway = start_gateway(demo_config(everyone_at_most=1))
+    gateway = start_gateway(demo_config(everyone_at_once=1))
 
     answer = _adjust(gateway, 5, "plus", select_all=True)
+    shown = [
+        gateway.client.get(f"/salla/admin/v2/customers/loyalty/points?customer_id={one}", headers=_TOKEN).json()
+        for one in (_JANE, _OMAR)
+    ]
 
-    assert answer.status_code == 422
-    assert _balances(gateway) == (0, 0)
+    assert (answer.status_code, answer.json()) == (201, _DONE)
+    assert [one["data"][0]["points"] for one in shown] == [5, 5]
 
 
 def test_select_all_set_to_false_leaves_the_list_in_force(gateway: Gateway) -> None:

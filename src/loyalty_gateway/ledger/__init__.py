@@ -37,9 +37,12 @@ class Ledger(Protocol):
     async def adjust(self, instruction: Instruction) -> Receipt:
         """Carries out an adjustment once, durably, before it returns.
 
+        One of everyone that is of very many wallets is durably accepted instead, at a place in each wallet's
+        history, and carried out behind; nobody can tell by what the ledger shows.
+
         Raises:
-            Problem: UNKNOWN_CUSTOMER, CUSTOMER_EXCLUDED, TOO_FEW_POINTS, BALANCE_OVERFLOW, TOO_MANY_CUSTOMERS,
-                KEY_IN_FLIGHT, KEY_REUSED; no wallet has moved then.
+            Problem: UNKNOWN_CUSTOMER, CUSTOMER_EXCLUDED, TOO_FEW_POINTS, BALANCE_OVERFLOW, KEY_IN_FLIGHT,
+                KEY_REUSED; no wallet has moved then.
         """
 
     async def enrol(

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from loyalty_gateway.adjustment import OWN_NAMESPACE, CustomerReference, Tier, Wallet
-from loyalty_gateway.customer import Customer, CustomerQuery, CustomerUpdate, Enrolled, Enrolment, Existing
+from loyalty_gateway.customer import Customer, CustomerUpdate, Enrolled, Enrolment, Existing
+from loyalty_gateway.ledger.jobs import hold_and_catch_up, last_job
 from loyalty_gateway.ledger.reading import Reader
 from loyalty_gateway.ledger.statements import Dialect, Insert, NewIds, Statement, Work, only
 from loyalty_gateway.ledger.tables import REFERENCES, WALLETS, blank_wallet, row_of_wallet
@@ -26,7 +27,7 @@ class Register:
         known, lacking = yield from self._found(enrolment)
         is_new = known is None
         wallet_id = (yield from self._new_wallet()) if known is None else known
-        yield from self._hold(wallet_id)
+        yield from hold_and_catch_up(self._dialect, self._merchant_id, (wallet_id,))
         before = yield from self._customer(wallet_id)
         if enrolment.refuses_excluded and before.wallet.excluded:
             raise Problem(Code.CUSTOMER_EXCLUDED)
@@ -73,9 +74,11 @@ class Register:
 
     def update(self, update: CustomerUpdate) -> Work[Customer]:
         """See ``Ledger.update``."""
-        found = yield from self._reader.customer(CustomerQuery(references=(update.customer,)))
-        wallet_id = found.wallet.id
-        yield from self._hold(wallet_id)
+        found = yield from self._reader.wallet(update.customer)
+        if found is None:
+            raise Problem(Code.UNKNOWN_CUSTOMER)
+        wallet_id = found.id
+        yield from hold_and_catch_up(self._dialect, self._merchant_id, (wallet_id,))
         before = yield from self._customer(wallet_id)
         if update.excluded is not None:
             yield Statement(
@@ -102,20 +105,14 @@ class Register:
 
     def _new_wallet(self) -> Work[int]:
         (wallet_id,) = only((yield NewIds(WALLETS, 1)))
-        yield Insert(WALLETS, [row_of_wallet(blank_wallet(wallet_id, self._merchant_id, self._now))])
+        job = yield from last_job(self._dialect, self._merchant_id)
+        yield Insert(WALLETS, [row_of_wallet(blank_wallet(wallet_id, self._merchant_id, self._now, job))])
         return int(wallet_id)
 
-    def _hold(self, wallet_id: int) -> Work[None]:
-        """Keeps everybody else from the customer until the transaction ends."""
-        yield Statement(
-            "SELECT w.id FROM wallets w WHERE w.merchant_id = :merchant_id AND w.id = :wallet_id "
-            f"{self._dialect.locking_wallets}",
-            {"merchant_id": self._merchant_id, "wallet_id": wallet_id},
-        )
-
     def _customer(self, wallet_id: int) -> Work[Customer]:
-        own = CustomerReference(OWN_NAMESPACE, str(wallet_id))
-        return (yield from self._reader.customer(CustomerQuery(references=(own,))))
+        wallet = yield from self._reader.wallet(CustomerReference(OWN_NAMESPACE, str(wallet_id)))
+        assert wallet is not None
+        return (yield from self._reader.customers([wallet]))[wallet_id]
 
     def _keep_profile(self, customer: Customer, changes: Mapping[str, object]) -> Work[None]:
         if not changes:

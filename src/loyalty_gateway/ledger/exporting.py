@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from loyalty_gateway.customer import Customer
+from loyalty_gateway.ledger.jobs import check_reached
 from loyalty_gateway.ledger.reading import Reader
 from loyalty_gateway.ledger.statements import Dialect, Statement, Work
 from loyalty_gateway.ledger.tables import WALLET_COLUMNS, wallet_of
@@ -27,7 +28,7 @@ def namespaces(_dialect: Dialect, merchant: str) -> Work[list[str]]:
 
 
 def page(dialect: Dialect, merchant: str, after: int, limit: int) -> Work[Exported]:
-    """The customers behind a number."""
+    """The customers behind a number; raises Behind where a job has not reached one of them."""
     rows = yield Statement(
         f"SELECT {WALLET_COLUMNS} FROM wallets w JOIN merchants m ON m.id = w.merchant_id "
         "WHERE m.name = :merchant AND w.id > :after ORDER BY w.id LIMIT :limit",
@@ -36,5 +37,6 @@ def page(dialect: Dialect, merchant: str, after: int, limit: int) -> Work[Export
     wallets = [wallet_of(row) for row in rows]
     if not wallets:
         return Exported((), None)
+    yield from check_reached(wallets[0].merchant_id, wallets)
     customers = yield from Reader(dialect, wallets[0].merchant_id).customers(wallets)
     return Exported(tuple(customers.values()), wallets[-1].id if len(wallets) == limit else None)

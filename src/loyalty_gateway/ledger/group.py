@@ -7,20 +7,21 @@ from typing import NamedTuple
 from loyalty_gateway.adjustment import Everyone, Instruction, Receipt
 from loyalty_gateway.customer import Enrolment
 from loyalty_gateway.ledger.enrolling import Register
-from loyalty_gateway.ledger.everyone import adjust_everyone
+from loyalty_gateway.ledger.everyone import Change
+from loyalty_gateway.ledger.jobs import accept, check_reached, hold_and_catch_up
 from loyalty_gateway.ledger.keys import Keys
-from loyalty_gateway.ledger.orders import Order, Outcome, Registration, Task
+from loyalty_gateway.ledger.orders import Behind, Order, Outcome, Overtaken, Reach, Registration, Task
 from loyalty_gateway.ledger.statements import Dialect, Work
 from loyalty_gateway.ledger.working_set import WorkingSet
 from loyalty_gateway.problem import Problem
 
 
 class Terms(NamedTuple):
-    """What holds for a whole group: the moment, how long keys count, and the most wallets that are everyone."""
+    """What holds for a whole group: the moment, how long keys count, and how much of everyone is not put off."""
 
     now: int
     keep_keys: int
-    everyone_at_most: int
+    everyone_at_once: int
 
 
 def carry_out(dialect: Dialect, tasks: Sequence[tuple[Task, int]], terms: Terms) -> Work[list[Outcome]]:
@@ -42,18 +43,24 @@ def carry_out(dialect: Dialect, tasks: Sequence[tuple[Task, int]], terms: Terms)
             continue
         for task, merchant_id in run:
             try:
-                if isinstance(task, Registration):
-                    outcome = yield from _register(dialect, Order(task, merchant_id), terms)
-                else:
-                    outcome = yield from _adjust_everyone(dialect, Order(task, merchant_id), terms)
-            except Problem as problem:
-                outcome = problem
+                outcome = yield from _carry_out_one(dialect, task, merchant_id, terms)
+            except (Problem, Behind) as refusal:
+                outcome = refusal
             outcomes.append(outcome)
     return outcomes
 
 
 def _is_listed(task: tuple[Task, int]) -> bool:
-    return not isinstance(task[0], Registration) and not isinstance(task[0].adjustment.customers, Everyone)
+    return isinstance(task[0], Instruction) and not isinstance(task[0].adjustment.customers, Everyone)
+
+
+def _carry_out_one(dialect: Dialect, task: Task, merchant_id: int, terms: Terms) -> Work[Outcome]:
+    if isinstance(task, Registration):
+        return (yield from _register(dialect, Order(task, merchant_id), terms))
+    if isinstance(task, Reach):
+        yield from hold_and_catch_up(dialect, merchant_id, task.wallet_ids)
+        return None
+    return (yield from _adjust_everyone(dialect, Order(task, merchant_id), terms))
 
 
 def _register(dialect: Dialect, order: Order[Registration], terms: Terms) -> Work[Outcome]:
@@ -76,13 +83,29 @@ def _adjust_everyone(dialect: Dialect, order: Order[Instruction], terms: Terms) 
     yield from keys.load(dialect)
     receipt = keys.earlier(order)
     if receipt is None:
-        count = yield from adjust_everyone(
-            dialect, order.task, order.merchant_id, now=terms.now, at_most=terms.everyone_at_most
-        )
+        # One after another: a job that has not reached everybody stands before whatever else is for everybody.
+        yield from check_reached(order.merchant_id)
+        count = yield from _move_everyone(dialect, order, terms)
         receipt = Receipt(merchant_id=order.merchant_id, count=count)
         keys.keep(order, receipt)
     yield from keys.write(dialect)
     return receipt
+
+
+def _move_everyone(dialect: Dialect, order: Order[Instruction], terms: Terms) -> Work[int]:
+    """How many wallets were adjusted, or are to be by a job; raises Problem, and nobody has been adjusted then."""
+    change = Change(dialect, order.task, order.merchant_id, now=terms.now)
+    is_put_off = yield from change.is_of_more_than(terms.everyone_at_once)
+    weighed = yield from change.weigh(locking=not is_put_off)
+    weighed.check()
+    if is_put_off:
+        yield from accept(dialect, order.task, order.merchant_id, wallets=weighed.wallets, now=terms.now)
+        return weighed.wallets
+    yield from change.write()
+    if (yield from change.count()) != weighed.wallets:
+        # Somebody else enrolled a customer, whom nobody weighed and the entries may reach.
+        raise Overtaken
+    return weighed.wallets
 
 
 def _adjust(dialect: Dialect, orders: Sequence[Order[Instruction]], terms: Terms) -> Work[list[Outcome]]:

@@ -4,9 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
-from loyalty_gateway.adjustment import Idempotency, Instruction, Merchant, Receipt
-from loyalty_gateway.customer import Customer, CustomerUpdate, Enrolled, Enrolment
-from loyalty_gateway.ledger.orders import Done, Outcome, Registration, Task
+from loyalty_gateway.ledger.orders import Done, Outcome, Task
 from loyalty_gateway.problem import Code, Problem
 
 LARGEST_GROUP: Final = 256
@@ -51,31 +49,12 @@ class Groups:
         if self._task is not None:
             await self._task
 
-    async def adjust(self, instruction: Instruction) -> Receipt:
-        """See ``Ledger.adjust``."""
-        receipt = await self._join(instruction)
-        assert isinstance(receipt, Receipt)
-        return receipt
-
-    async def enrol(
-        self, merchant: Merchant, enrolment: Enrolment, vendor: str, idempotency: Idempotency | None
-    ) -> Enrolled:
-        """See ``Ledger.enrol``."""
-        enrolled = await self._join(Registration(merchant, enrolment, vendor, idempotency))
-        assert isinstance(enrolled, Enrolled)
-        return enrolled
-
-    async def update(self, merchant: Merchant, update: CustomerUpdate) -> Customer:
-        """See ``Ledger.update``."""
-        customer = await self._join(Registration(merchant, update))
-        assert isinstance(customer, Customer)
-        return customer
-
-    async def _join(self, task: Task) -> Done:
+    async def join(self, task: Task) -> Done:
         """What the task gives, once the group that it joined is durable.
 
         Raises:
             Problem: what the task was refused for; KEY_IN_FLIGHT, UNAVAILABLE before it joins any group.
+            Behind: a job stands before the task.
         """
         if self._task is None or self._task.done() or self._closing or len(self._waiting) >= MOST_WAITING:
             raise Problem(Code.UNAVAILABLE)

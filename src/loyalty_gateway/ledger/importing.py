@@ -11,6 +11,7 @@ import msgspec
 
 from loyalty_gateway.adjustment import OWN_NAMESPACE, CustomerReference, Entry, Merchant, Wallet
 from loyalty_gateway.engine import tier_for
+from loyalty_gateway.ledger.jobs import catch_up, last_job
 from loyalty_gateway.ledger.statements import Dialect, Each, Insert, NewIds, Statement, Update, Work
 from loyalty_gateway.ledger.tables import (
     ENTRIES,
@@ -110,6 +111,7 @@ class _Part:
         self._profiles: list[tuple[object, ...]] = []
         self._wallet_ids: list[int] = []
         self._entry_ids: list[int] = []
+        self._job = 0
 
     def load(self, dialect: Dialect, newcomers: Sequence[Newcomer]) -> Work[None]:
         columns = {"merchant_id": NUMBER, "namespace": TEXT, "value": TEXT}
@@ -126,6 +128,9 @@ class _Part:
         for row in rows:
             self._wallets[row[0]] = wallet_of(row)
             self._owners[CustomerReference(row[-2], row[-1])] = row[0]
+        caught_up = yield from catch_up(dialect, self._merchant_id, self._wallets.values())
+        self._wallets |= {wallet.id: wallet for wallet, _ in caught_up.values()}
+        self._job = yield from last_job(dialect, self._merchant_id)
         self._wallet_ids = [number for (number,) in (yield NewIds(WALLETS, len(newcomers)))]
         self._entry_ids = [number for (number,) in (yield NewIds(ENTRIES, len(newcomers)))]
 
@@ -148,7 +153,7 @@ class _Part:
         return None
 
     def _blank(self) -> Wallet:
-        wallet = blank_wallet(self._wallet_ids.pop(0), self._merchant_id, self._now)
+        wallet = blank_wallet(self._wallet_ids.pop(0), self._merchant_id, self._now, self._job)
         self._new.add(wallet.id)
         return wallet
 

@@ -15,10 +15,19 @@ class Registration(NamedTuple):
     idempotency: Idempotency | None = None
 
 
-Task = Instruction | Registration
+class Reach(NamedTuple):
+    """Wallets of a merchant that the merchant's unfinished job is to reach now."""
+
+    merchant: Merchant
+    wallet_ids: tuple[int, ...]
+    vendor: str = ""
+    idempotency: Idempotency | None = None
+
+
+Task = Instruction | Registration | Reach
 """One thing to be carried out."""
 
-Done = Receipt | Enrolled | Customer
+Done = Receipt | Enrolled | Customer | None
 """What carrying out a task gives."""
 
 Outcome = Done | Exception
@@ -36,3 +45,11 @@ class Order(NamedTuple, Generic[T]):
 
 class Overtaken(Exception):  # noqa: N818 - not an error
     """Somebody else wrote what this transaction has read; it is to begin anew."""
+
+
+class Behind(Exception):  # noqa: N818 - not an error
+    """A job has not reached these wallets, or, where none is named, not all of the merchant's that count."""
+
+    def __init__(self, wallet_ids: tuple[int, ...] = ()) -> None:
+        super().__init__(wallet_ids)
+        self.wallet_ids = wallet_ids

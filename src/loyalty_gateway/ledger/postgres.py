@@ -2,34 +2,24 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar
+from uuid import uuid4
 
 import asyncpg
 from asyncpg.transaction import Transaction
 
-from loyalty_gateway.adjustment import Idempotency, Instruction, Merchant, Receipt
-from loyalty_gateway.customer import (
-    Customer,
-    CustomerQuery,
-    Customers,
-    CustomersQuery,
-    CustomerUpdate,
-    Enrolled,
-    Enrolment,
-    History,
-    HistoryQuery,
-)
+from loyalty_gateway.adjustment import Merchant
 from loyalty_gateway.ledger.group import Terms, carry_out
-from loyalty_gateway.ledger.groups import Gauges, Groups
+from loyalty_gateway.ledger.groups import Gauges
+from loyalty_gateway.ledger.jobs import Chunk, advance, is_any_unfinished
 from loyalty_gateway.ledger.keys import forget_keys
 from loyalty_gateway.ledger.orders import Outcome, Overtaken, Task
 from loyalty_gateway.ledger.postgres_dialect import Connection, PostgresDialect, prepare, run
 from loyalty_gateway.ledger.postgres_schema import MIGRATIONS
-from loyalty_gateway.ledger.reading import Reader
 from loyalty_gateway.ledger.statements import Dialect, Work
-from loyalty_gateway.ledger.tables import ENTRIES, row_of_entry
+from loyalty_gateway.ledger.stored import SECOND, StoredLedger
 from loyalty_gateway.problem import Code, ConfigurationError, Problem
 
 R = TypeVar("R")
@@ -37,7 +27,6 @@ R = TypeVar("R")
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 _DIALECT: Final = PostgresDialect()
-_SECOND: Final = 1_000_000
 _WRITERS: Final = 2
 _READERS: Final = 4
 _CONNECT_SECONDS: Final = 5.0
@@ -46,6 +35,7 @@ _SETTLE_SECONDS: Final = 5.0
 _ATTEMPTS: Final = 6
 _FORGET_KEYS_EVERY_SECONDS: Final = 60
 _FORGET_KEYS_AT_ONCE: Final = 5_000
+_FORGET_GATEWAYS_AFTER_SECONDS: Final = 7 * 86_400
 
 _NO_URL: Final = (
     "is not understood; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, "
@@ -75,46 +65,54 @@ class _InDoubt(Exception):  # noqa: N818 - not known to be an error
     """The connection was lost while a transaction was being committed."""
 
 
-class PostgresLedger:
+class PostgresLedger(StoredLedger):
     """A ``Ledger`` in a PostgreSQL database, which other gateways may use at the same time.
 
     Args:
         url: ``postgresql://user:password@host:port/database``.
-        keep_keys_seconds: how long an idempotency key is remembered.
-        everyone_at_most: the most wallets that one adjustment of everyone reaches.
-        gauges: is told the size of each group.
-        clock: microseconds since the epoch.
+        keep_keys_seconds: see ``StoredLedger``, as of the others.
+        everyone_at_once:
+        runs_jobs:
+        gauges:
+        clock:
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each with a default
         self,
         url: str,
         *,
         keep_keys_seconds: float = 86_400,
-        everyone_at_most: int = 100_000,
+        everyone_at_once: int = 10_000,
+        runs_jobs: bool = True,
         gauges: Gauges | None = None,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000,
     ) -> None:
+        super().__init__(
+            keep_keys_seconds=keep_keys_seconds,
+            everyone_at_once=everyone_at_once,
+            runs_jobs=runs_jobs,
+            gauges=gauges,
+            clock=clock,
+        )
         self._url = url
-        self._keep_keys = round(keep_keys_seconds * _SECOND)
-        self._everyone_at_most = everyone_at_most
-        self._clock = clock
+        self._name = uuid4().hex
         self._forget_keys_at = 0
-        self._merchant_ids: dict[str, int] = {}
-        self._groups = Groups(self._carry_out, gauges)
         self._writers: Pool | None = None
         self._readers: Pool | None = None
         self._is_failing = False
 
-    async def open(self) -> None:
-        """See ``Ledger.open``."""
+    async def _open(self) -> None:
         try:
             self._writers = await self._pool(_WRITERS)
             self._readers = await self._pool(_READERS)
             async with _held(self._writers) as connection:
                 await _migrate(connection)
+                await connection.execute(
+                    "DELETE FROM gateways WHERE seen_at < $1",
+                    self._clock() - _FORGET_GATEWAYS_AFTER_SECONDS * SECOND,
+                )
         except BaseException as error:
-            await self._close_pools()
+            await self._close()
             if isinstance(error, ValueError):
                 # What is wrong with the URL may be its password, so nothing of it is told.
                 raise ConfigurationError("ledger: postgresql", _NO_URL) from None
@@ -122,49 +120,12 @@ class PostgresLedger:
                 what = f"cannot be opened: {type(error).__name__}: {error}"
                 raise ConfigurationError("ledger: postgresql", what) from error
             raise
-        self._groups.start()
 
-    async def close(self) -> None:
-        """See ``Ledger.close``."""
-        await self._groups.close()
-        await self._close_pools()
-
-    async def _close_pools(self) -> None:
+    async def _close(self) -> None:
         pools, self._writers, self._readers = (self._writers, self._readers), None, None
         for pool in pools:
             if pool is not None:
                 await pool.close()
-
-    async def adjust(self, instruction: Instruction) -> Receipt:
-        """See ``Ledger.adjust``."""
-        return await self._groups.adjust(instruction)
-
-    async def enrol(
-        self,
-        merchant: Merchant,
-        enrolment: Enrolment,
-        *,
-        vendor: str = "",
-        idempotency: Idempotency | None = None,
-    ) -> Enrolled:
-        """See ``Ledger.enrol``."""
-        return await self._groups.enrol(merchant, enrolment, vendor, idempotency)
-
-    async def update(self, merchant: Merchant, update: CustomerUpdate) -> Customer:
-        """See ``Ledger.update``."""
-        return await self._groups.update(merchant, update)
-
-    async def customer(self, merchant: Merchant, query: CustomerQuery) -> Customer:
-        """See ``Ledger.customer``."""
-        return await self._ask(merchant, lambda reader: reader.customer(query))
-
-    async def customers(self, merchant: Merchant, query: CustomersQuery) -> Customers:
-        """See ``Ledger.customers``."""
-        return await self._ask(merchant, lambda reader: reader.list_customers(query))
-
-    async def history(self, merchant: Merchant, query: HistoryQuery) -> History:
-        """See ``Ledger.history``."""
-        return await self._ask(merchant, lambda reader: reader.history(query))
 
     async def ready(self) -> bool:
         """See ``Ledger.ready``."""
@@ -191,12 +152,7 @@ class PostgresLedger:
             statement_cache_size=512,
         )
 
-    async def look(self, work: Callable[[Dialect], Work[R]]) -> R:
-        """See ``Ledger.look``."""
-        return await self._read(lambda connection: run(connection, work(_DIALECT)))
-
-    async def change(self, merchant: Merchant, work: Callable[[Dialect, int, int], Work[R]]) -> R:
-        """See ``Ledger.change``."""
+    async def _write(self, merchant: Merchant, work: Callable[[Dialect, int, int], Work[R]]) -> R:
         try:
             merchant_id = await self._merchant_id(merchant)
             result: R = await self._again(
@@ -206,19 +162,23 @@ class PostgresLedger:
             self._refuse(error)
         return result
 
-    async def _ask(self, merchant: Merchant, work: Callable[[Reader], Work[R]]) -> R:
-        async def read(connection: Connection) -> R:
-            merchant_id = await self._known_merchant_id(connection, merchant)
-            return await run(connection, work(Reader(_DIALECT, merchant_id, merchant.tiers)))
+    async def _advance(self, at_most: int) -> Chunk | None:
+        if not await self._read(is_any_unfinished, is_long=False):
+            return None
+        try:
+            chunk: Chunk | None = await self._again(
+                lambda connection: run(connection, advance(_DIALECT, at_most=at_most, now=self._clock()))
+            )
+        except (*_LOST, TimeoutError, asyncpg.PostgresError, _InDoubt) as error:
+            self._refuse(error)
+        return chunk
 
-        return await self._read(read)
-
-    async def _read(self, work: Callable[[Connection], Awaitable[R]]) -> R:
+    async def _read(self, work: Callable[[Dialect], Work[R]], *, is_long: bool) -> R:  # noqa: ARG002 - all alike here
         if self._readers is None:
             raise Problem(Code.UNAVAILABLE)
         try:
             async with _snapshot(self._readers) as connection:
-                return await work(connection)
+                return await run(connection, work(_DIALECT))
         except (*_LOST, TimeoutError, asyncpg.PostgresError) as error:
             self._refuse(error)
 
@@ -227,7 +187,7 @@ class PostgresLedger:
         try:
             known = [(task, await self._merchant_id(task.merchant)) for task in tasks]
             outcomes: Sequence[Outcome] = await self._again(
-                lambda connection: self._carry_out_group(connection, known)
+                lambda connection: self._carry_out_group(connection, known), is_group=True
             )
         except Exception as error:  # noqa: BLE001 - told to whom it concerns
             is_mistake = not isinstance(error, (*_LOST, TimeoutError, asyncpg.PostgresError, _InDoubt, Overtaken))
@@ -239,67 +199,61 @@ class PostgresLedger:
         return outcomes
 
     async def _carry_out_group(self, connection: Connection, tasks: Sequence[tuple[Task, int]]) -> list[Outcome]:
-        terms = Terms(now=self._clock(), keep_keys=self._keep_keys, everyone_at_most=self._everyone_at_most)
+        terms = Terms(now=self._clock(), keep_keys=self._keep_keys, everyone_at_once=self._everyone_at_once)
         return await run(connection, carry_out(_DIALECT, tasks, terms))
 
-    async def _again(self, work: Callable[[Connection], Any]) -> Any:
+    async def _again(self, work: Callable[[Connection], Any], *, is_group: bool = False) -> Any:
         """What the work gives in a transaction of its own, begun anew while somebody else comes between."""
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return await self._transaction(work)
+                return await self._transaction(work, is_group=is_group)
             except _OVERTAKEN:
                 if attempt == _ATTEMPTS:
                     raise
         raise AssertionError
 
-    async def _transaction(self, work: Callable[[Connection], Any]) -> Any:
+    async def _transaction(self, work: Callable[[Connection], Any], *, is_group: bool = False) -> Any:
         if self._writers is None:
             raise Problem(Code.UNAVAILABLE)
         async with _begun(self._writers, isolation="read_committed") as (connection, transaction):
             try:
                 result = await work(connection)
+                group = await self._signed(connection) if is_group else None
             except BaseException:
                 with suppress(*_LOST):
                     await transaction.rollback()
                 raise
             try:
                 await transaction.commit()
-            except _LOST as error:
-                if not await self._was_committed(result):
+            except (*_LOST, TimeoutError, asyncpg.StatementCompletionUnknownError) as error:
+                if group is None or not await self._was_committed(group):
                     raise _InDoubt from error
         self._is_failing = False
         return result
 
-    async def _was_committed(self, result: Any) -> bool:
-        """Whether what a lost connection was committing is there, once the server can tell."""
-        entries = [
-            (outcome.merchant_id, entry)
-            for outcome in (result if isinstance(result, list) else [])
-            if isinstance(outcome, Receipt) and not outcome.replayed
-            for entry in outcome.entries
-        ]
-        if not entries or self._writers is None:
-            return False
-        merchant_id, entry = entries[0]
+    async def _signed(self, connection: Connection) -> str:
+        """Has this gateway's row tell, once the transaction is committed, that this group was; gives its name."""
+        group = uuid4().hex
+        await connection.execute(
+            "INSERT INTO gateways (name, last_group, seen_at) VALUES ($1, $2, $3) ON CONFLICT (name) "
+            "DO UPDATE SET last_group = excluded.last_group, seen_at = excluded.seen_at",
+            self._name,
+            group,
+            self._clock(),
+        )
+        return group
+
+    async def _was_committed(self, group: str) -> bool:
+        """Whether the group that a lost connection was committing is there, once the server can tell."""
         deadline = time.monotonic() + _SETTLE_SECONDS
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and self._writers is not None:
             try:
                 async with _held(self._writers) as connection, connection.transaction():
-                    # The wallet is held until the lost transaction has ended, in whichever way.
-                    await connection.fetch(
-                        "SELECT id FROM wallets WHERE merchant_id = $1 AND id = $2 FOR UPDATE",
-                        merchant_id,
-                        entry.wallet_id,
+                    # The row is held until the lost transaction has ended, in whichever way.
+                    last: str | None = await connection.fetchval(
+                        "SELECT last_group FROM gateways WHERE name = $1 FOR UPDATE", self._name
                     )
-                    found = await connection.fetch(
-                        f"SELECT {', '.join(ENTRIES.columns)} FROM entries "
-                        "WHERE merchant_id = $1 AND wallet_id = $2 AND version = $3",
-                        merchant_id,
-                        entry.wallet_id,
-                        entry.version,
-                    )
-                    # The id alone says little: a server that was killed may have given it to somebody else again.
-                    return [tuple(row) for row in found] == [row_of_entry(merchant_id, entry)]
+                    return last == group
             except (*_LOST, TimeoutError, asyncpg.PostgresError):
                 await asyncio.sleep(0.1)
         return False
@@ -310,16 +264,6 @@ class PostgresLedger:
             known = self._merchant_ids[merchant.name] = await self._again(
                 lambda connection: _met_merchant_id(connection, merchant)
             )
-        return known
-
-    async def _known_merchant_id(self, connection: Connection, merchant: Merchant) -> int:
-        """The merchant's number; 0, which is nobody's, for one that the ledger has not met."""
-        known = self._merchant_ids.get(merchant.name)
-        if known is None:
-            known = await connection.fetchval("SELECT id FROM merchants WHERE name = $1", merchant.name)
-            if known is None:
-                return 0
-            self._merchant_ids[merchant.name] = known
         return known
 
     async def _forget_old_keys(self) -> None:
@@ -335,7 +279,7 @@ class PostgresLedger:
             # The group before has been committed, and is answered so; they are forgotten after another one.
             return
         if forgotten < _FORGET_KEYS_AT_ONCE:
-            self._forget_keys_at = now + _FORGET_KEYS_EVERY_SECONDS * _SECOND
+            self._forget_keys_at = now + _FORGET_KEYS_EVERY_SECONDS * SECOND
 
     def _failure(self, error: BaseException) -> Exception:
         """What a failed write is told as; a row that breaks a constraint is a mistake of ours, not the store's."""

@@ -27,6 +27,8 @@ class PostgresDialect:
 
     greatest = "greatest"
     locking_wallets = "ORDER BY w.id FOR UPDATE OF w"
+    sharing = "FOR SHARE"
+    locking_job = "FOR UPDATE SKIP LOCKED"
     new_entry_id = "nextval('entries_id')"
     # Where several nodes hand out ids, a later one may be smaller; within a wallet it must not be.
     last_entry_id = (

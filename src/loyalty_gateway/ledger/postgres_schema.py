@@ -101,4 +101,37 @@ MIGRATIONS: Final = (
         PRIMARY KEY (merchant_id, name)
     );
     """,
+    """
+    -- What is to be done to all of a merchant's wallets, beyond what is done before an answer.
+    CREATE TABLE jobs (
+        merchant_id BIGINT NOT NULL,
+        number      BIGINT NOT NULL,  -- the merchant's, from 1 without a gap
+        instruction TEXT NOT NULL,    -- a JSON object
+        wallets     BIGINT NOT NULL,  -- whom it is for
+        reached     BIGINT NOT NULL,  -- the last wallet of the chunks so far
+        passed      BIGINT NOT NULL,  -- how many wallets these had
+        accepted_at BIGINT NOT NULL,
+        finished_at BIGINT,
+        PRIMARY KEY (merchant_id, number)
+    );
+    CREATE INDEX unfinished_jobs ON jobs (merchant_id, number) WHERE finished_at IS NULL;
+
+    CREATE TABLE job_refusals (
+        merchant_id BIGINT NOT NULL,
+        job         BIGINT NOT NULL,
+        wallet_id   BIGINT NOT NULL,
+        code        TEXT NOT NULL,
+        PRIMARY KEY (merchant_id, job, wallet_id)
+    );
+
+    -- By which a gateway that lost its connection learns whether its group was committed.
+    CREATE TABLE gateways (
+        name       TEXT PRIMARY KEY,  -- made up anew at each start
+        last_group TEXT NOT NULL,     -- the last one that was committed, made up too
+        seen_at    BIGINT NOT NULL
+    ) WITH (fillfactor = 50);
+
+    ALTER TABLE merchants ADD COLUMN last_job BIGINT NOT NULL DEFAULT 0;
+    ALTER TABLE wallets ADD COLUMN job BIGINT NOT NULL DEFAULT 0;  -- the last one that has reached it
+    """,
 )

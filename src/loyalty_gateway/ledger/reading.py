@@ -24,6 +24,7 @@ from loyalty_gateway.customer import (
     Profile,
 )
 from loyalty_gateway.engine import tier_for
+from loyalty_gateway.ledger.jobs import check_reached
 from loyalty_gateway.ledger.statements import Dialect, Row, Statement, Work, only
 from loyalty_gateway.ledger.tables import ENTRY_COLUMNS, WALLET_COLUMNS, entry_of, wallet_of
 from loyalty_gateway.problem import Code, Problem
@@ -53,6 +54,7 @@ class Reader:
         for reference in query.references:
             wallet = yield from self.wallet(reference)
             if wallet is not None:
+                yield from check_reached(self._merchant_id, [wallet])
                 return (yield from self.customers([wallet]))[wallet.id]
         raise Problem(Code.UNKNOWN_CUSTOMER)
 
@@ -129,18 +131,24 @@ class Reader:
         if query.counts:
             total = int(only((yield self._statement(f"SELECT count(*) {found}", **parameters)))[0])
         page = [wallet_of(row) for row in rows[: query.limit]]
+        # Where a job moves customers in the list, or into it, the page is known only after it.
+        asks_when = (query.updated_from, query.updated_until) != (None, None)
+        is_moved = asks_when or query.order is not CustomerOrder.NUMBER
+        yield from check_reached(self._merchant_id, None if is_moved else page)
         customers = yield from self.customers(page)
         return Customers(customers=tuple(customers.values()), has_more=len(rows) > query.limit, total=total)
 
     def history(self, query: HistoryQuery) -> Work[History]:
         """See ``Ledger.history``."""
         if isinstance(query.customer, Everyone):
+            yield from check_reached(self._merchant_id)
             rows = yield from self._entries_of_everyone(query)
             wallets = yield from self._wallets_of(rows)
         else:
             wallet = yield from self.wallet(query.customer)
             if wallet is None:
                 raise Problem(Code.UNKNOWN_CUSTOMER)
+            yield from check_reached(self._merchant_id, [wallet])
             rows = yield from self._entries_of(wallet, query)
             wallets = [wallet]
         customers = yield from self.customers(wallets)

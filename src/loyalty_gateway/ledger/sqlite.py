@@ -11,32 +11,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TextIO, TypeVar
 
-from loyalty_gateway.adjustment import Idempotency, Instruction, Merchant, Receipt
-from loyalty_gateway.customer import (
-    Customer,
-    CustomerQuery,
-    Customers,
-    CustomersQuery,
-    CustomerUpdate,
-    Enrolled,
-    Enrolment,
-    History,
-    HistoryQuery,
-)
+from loyalty_gateway.adjustment import Merchant
 from loyalty_gateway.ledger.group import Terms, carry_out
-from loyalty_gateway.ledger.groups import Gauges, Groups
+from loyalty_gateway.ledger.groups import Gauges
+from loyalty_gateway.ledger.jobs import Chunk, advance, is_any_unfinished
 from loyalty_gateway.ledger.keys import forget_keys
 from loyalty_gateway.ledger.orders import Outcome, Task
-from loyalty_gateway.ledger.reading import Reader
 from loyalty_gateway.ledger.sqlite_dialect import SqliteDialect, add_functions, run
 from loyalty_gateway.ledger.sqlite_schema import MIGRATIONS
 from loyalty_gateway.ledger.statements import Dialect, Work
+from loyalty_gateway.ledger.stored import SECOND, StoredLedger
 from loyalty_gateway.problem import Code, ConfigurationError, Problem
 
 R = TypeVar("R")
-
-SECOND: Final = 1_000_000
-"""Microseconds."""
 
 _BUSY_TIMEOUT_SECONDS: Final = 2.0
 _FORGET_KEYS_EVERY_SECONDS: Final = 60
@@ -45,38 +32,42 @@ _READERS: Final = 2
 _DIALECT: Final = SqliteDialect()
 
 
-class SqliteLedger:
+class SqliteLedger(StoredLedger):
     """A ``Ledger`` in one SQLite file.
 
     Args:
         path: of the file, made when absent.
-        keep_keys_seconds: how long an idempotency key is remembered.
-        everyone_at_most: the most wallets that one adjustment of everyone reaches.
         alone: whether another ledger that is to be alone with the file keeps this one from opening.
-        gauges: is told the size of each group.
-        clock: microseconds since the epoch.
+        keep_keys_seconds: see ``StoredLedger``, as of the others.
+        everyone_at_once:
+        runs_jobs:
+        gauges:
+        clock:
     """
 
     def __init__(  # noqa: PLR0913 - each with a default
         self,
         path: str,
         *,
-        keep_keys_seconds: float = 86_400,
-        everyone_at_most: int = 100_000,
         alone: bool = False,
+        keep_keys_seconds: float = 86_400,
+        everyone_at_once: int = 10_000,
+        runs_jobs: bool = True,
         gauges: Gauges | None = None,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000,
     ) -> None:
+        super().__init__(
+            keep_keys_seconds=keep_keys_seconds,
+            everyone_at_once=everyone_at_once,
+            runs_jobs=runs_jobs,
+            gauges=gauges,
+            clock=clock,
+        )
         self._path = path
-        self._keep_keys = round(keep_keys_seconds * SECOND)
-        self._everyone_at_most = everyone_at_most
         self._alone = alone
         self._lock: TextIO | None = None
-        self._clock = clock
         self._forget_keys_at = 0
-        self._merchant_ids: dict[str, int] = {}
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger-writer")
-        self._groups = Groups(self._carry_out_in_writer, gauges)
         self._db: sqlite3.Connection | None = None
         self._closed = False
         self._is_failing = False
@@ -86,96 +77,67 @@ class SqliteLedger:
         self._reader_connections: list[sqlite3.Connection] = []
         self._reader = threading.local()
 
-    async def open(self) -> None:
-        """See ``Ledger.open``."""
-        await self._in_writer(self._open)
-        self._groups.start()
-
     async def close(self) -> None:
         """See ``Ledger.close``."""
-        if self._closed:
-            return
-        self._closed = True
-        await self._groups.close()
-        await self._in_writer(self._close)
-        self._writer.shutdown()
-        self._readers.shutdown()
-        self._long_readers.shutdown()
-        for connection in self._reader_connections:
-            connection.close()
-
-    async def enrol(
-        self,
-        merchant: Merchant,
-        enrolment: Enrolment,
-        *,
-        vendor: str = "",
-        idempotency: Idempotency | None = None,
-    ) -> Enrolled:
-        """See ``Ledger.enrol``."""
-        return await self._groups.enrol(merchant, enrolment, vendor, idempotency)
-
-    async def update(self, merchant: Merchant, update: CustomerUpdate) -> Customer:
-        """See ``Ledger.update``."""
-        return await self._groups.update(merchant, update)
-
-    async def customer(self, merchant: Merchant, query: CustomerQuery) -> Customer:
-        """See ``Ledger.customer``."""
-        return await self._ask(merchant, lambda reader: reader.customer(query))
-
-    async def customers(self, merchant: Merchant, query: CustomersQuery) -> Customers:
-        """See ``Ledger.customers``."""
-        return await self._ask(merchant, lambda reader: reader.list_customers(query), self._long_readers)
-
-    async def history(self, merchant: Merchant, query: HistoryQuery) -> History:
-        """See ``Ledger.history``."""
-        is_long = query.limit is None or query.by_points
-        readers = self._long_readers if is_long else self._readers
-        return await self._ask(merchant, lambda reader: reader.history(query), readers)
-
-    async def look(self, work: Callable[[Dialect], Work[R]]) -> R:
-        """See ``Ledger.look``."""
-        return await self._read(lambda db: run(db, work(_DIALECT)), self._long_readers)
-
-    async def change(self, merchant: Merchant, work: Callable[[Dialect, int, int], Work[R]]) -> R:
-        """See ``Ledger.change``."""
-        if self._closed:
-            raise Problem(Code.UNAVAILABLE)
-
-        def changed() -> R:
-            try:
-                merchant_id = self._merchant_id(merchant)
-                return self._transaction(lambda db, now: run(db, work(_DIALECT, merchant_id, now)))
-            except sqlite3.DatabaseError as error:
-                raise self._failure(error) from error
-
-        return await self._in_writer(changed)
-
-    async def _ask(
-        self, merchant: Merchant, work: Callable[[Reader], Work[R]], readers: ThreadPoolExecutor | None = None
-    ) -> R:
-        def read(db: sqlite3.Connection) -> R:
-            found = db.execute("SELECT id FROM merchants WHERE name = ?", (merchant.name,)).fetchone()
-            # 0 is nobody's: a merchant whom the ledger never met has nothing in it.
-            return run(db, work(Reader(_DIALECT, 0 if found is None else found[0], merchant.tiers)))
-
-        return await self._read(read, readers or self._readers)
-
-    async def adjust(self, instruction: Instruction) -> Receipt:
-        """See ``Ledger.adjust``."""
-        return await self._groups.adjust(instruction)
+        if not self._closed:
+            self._closed = True
+            await super().close()
 
     async def ready(self) -> bool:
         """See ``Ledger.ready``."""
         try:
-            await self._read(_probe, self._readers)
+            await self._in_reader(_probe, self._readers)
             if self._is_failing:
                 await self._in_writer(self._try_to_write)
         except Problem:
             return False
         return True
 
-    async def _read(self, work: Callable[[sqlite3.Connection], R], readers: ThreadPoolExecutor) -> R:
+    async def _open(self) -> None:
+        await self._in_writer(self._connect)
+
+    async def _close(self) -> None:
+        await self._in_writer(self._disconnect)
+        self._writer.shutdown()
+        self._readers.shutdown()
+        self._long_readers.shutdown()
+        for connection in self._reader_connections:
+            connection.close()
+
+    async def _read(self, work: Callable[[Dialect], Work[R]], *, is_long: bool) -> R:
+        readers = self._long_readers if is_long else self._readers
+        return await self._in_reader(lambda db: run(db, work(_DIALECT)), readers)
+
+    async def _write(self, merchant: Merchant, work: Callable[[Dialect, int, int], Work[R]]) -> R:
+        if self._closed:
+            raise Problem(Code.UNAVAILABLE)
+
+        def changed() -> R:
+            merchant_id = self._merchant_id(merchant)
+            return self._transaction(lambda db, now: run(db, work(_DIALECT, merchant_id, now)))
+
+        return await self._in_writer(lambda: self._told(changed))
+
+    async def _advance(self, at_most: int) -> Chunk | None:
+        def advanced() -> Chunk | None:
+            # Without a transaction, which would keep others from writing whenever there is nothing to do.
+            if not run(self._connection(), is_any_unfinished(_DIALECT)):
+                return None
+            return self._transaction(lambda db, now: run(db, advance(_DIALECT, at_most=at_most, now=now)))
+
+        return await self._in_writer(lambda: self._told(advanced))
+
+    async def _carry_out(self, tasks: Sequence[Task]) -> Sequence[Outcome]:
+        return await self._in_writer(lambda: self._carry_out_all(tasks))
+
+    def _told(self, work: Callable[[], R]) -> R:
+        """What the work gives; what fails in the database is told as a Problem."""
+        try:
+            return work()
+        except sqlite3.DatabaseError as error:
+            raise self._failure(error) from error
+
+    async def _in_reader(self, work: Callable[[sqlite3.Connection], R], readers: ThreadPoolExecutor) -> R:
         if self._db is None or self._closed:
             raise Problem(Code.UNAVAILABLE)
         return await asyncio.get_running_loop().run_in_executor(readers, self._in_snapshot, work)
@@ -202,15 +164,12 @@ class SqliteLedger:
         return db
 
     def _try_to_write(self) -> None:
-        try:
-            self._transaction(_rewrite_version)
-        except sqlite3.DatabaseError as error:
-            raise self._failure(error) from error
+        self._told(lambda: self._transaction(_rewrite_version))
 
     async def _in_writer(self, work: Callable[[], R]) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._writer, work)
 
-    def _open(self) -> None:
+    def _connect(self) -> None:
         try:
             if self._alone:
                 self._lock = _locked(self._path)
@@ -219,7 +178,7 @@ class SqliteLedger:
         except (sqlite3.Error, OSError) as error:
             raise ConfigurationError(f"ledger: sqlite:///{self._path}", f"cannot be opened: {error}") from error
 
-    def _close(self) -> None:
+    def _disconnect(self) -> None:
         if self._db is not None:
             self._db.close()
             self._db = None
@@ -231,10 +190,7 @@ class SqliteLedger:
             raise Problem(Code.UNAVAILABLE)
         return self._db
 
-    async def _carry_out_in_writer(self, tasks: Sequence[Task]) -> Sequence[Outcome]:
-        return await self._in_writer(lambda: self._carry_out(tasks))
-
-    def _carry_out(self, tasks: Sequence[Task]) -> list[Outcome]:
+    def _carry_out_all(self, tasks: Sequence[Task]) -> list[Outcome]:
         """One outcome each; a fault that only one task causes refuses only that one."""
         try:
             # Before the transaction, since what it undoes must not be remembered.
@@ -246,13 +202,13 @@ class SqliteLedger:
             return [problem for _ in tasks]
         except Exception as error:  # noqa: BLE001 - told to whom it concerns
             if len(tasks) > 1:
-                return [outcome for one in tasks for outcome in self._carry_out([one])]
+                return [outcome for one in tasks for outcome in self._carry_out_all([one])]
             return [self._failure(error) if isinstance(error, sqlite3.DatabaseError) else error]
 
     def _carry_out_group(
         self, db: sqlite3.Connection, now: int, tasks: Sequence[tuple[Task, int]]
     ) -> list[Outcome]:
-        terms = Terms(now=now, keep_keys=self._keep_keys, everyone_at_most=self._everyone_at_most)
+        terms = Terms(now=now, keep_keys=self._keep_keys, everyone_at_once=self._everyone_at_once)
         outcomes = run(db, carry_out(_DIALECT, tasks, terms))
         self._forget_old_keys(db, now)
         return outcomes

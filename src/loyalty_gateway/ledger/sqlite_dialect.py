@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from loyalty_gateway.ledger.statements import Each, Insert, NewIds, Row, Statement, Step, Update, Work
-from loyalty_gateway.ledger.tables import ENTRIES, PROFILES, REFERENCES, WALLETS, Table
+from loyalty_gateway.ledger.tables import ENTRIES, JOB_REFUSALS, PROFILES, REFERENCES, WALLETS, Table
 
 R = TypeVar("R")
 
@@ -17,6 +17,8 @@ class SqliteDialect:
 
     greatest = "max"
     locking_wallets = ""
+    sharing = ""
+    locking_job = ""
     new_entry_id = ":first_entry_id - 1 + row_number() OVER (ORDER BY id)"
     last_entry_id = "0"
 
@@ -100,5 +102,5 @@ def _update(table: Table) -> str:
 
 
 # Texts that stay the same are prepared once.
-_INSERTS = {table.name: _insert(table) for table in (WALLETS, ENTRIES, REFERENCES, PROFILES)}
+_INSERTS = {table.name: _insert(table) for table in (WALLETS, ENTRIES, REFERENCES, PROFILES, JOB_REFUSALS)}
 _UPDATES = {table.name: _update(table) for table in (WALLETS,)}

@@ -137,4 +137,30 @@ MIGRATIONS: Final = (
         PRIMARY KEY (merchant_id, name)
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    -- What is to be done to all of a merchant's wallets, beyond what is done before an answer.
+    CREATE TABLE jobs (
+        merchant_id INTEGER NOT NULL REFERENCES merchants (id),
+        number      INTEGER NOT NULL,  -- the merchant's, from 1 without a gap
+        instruction TEXT NOT NULL,     -- a JSON object
+        wallets     INTEGER NOT NULL,  -- whom it is for
+        reached     INTEGER NOT NULL,  -- the last wallet of the chunks so far
+        passed      INTEGER NOT NULL,  -- how many wallets these had
+        accepted_at INTEGER NOT NULL,
+        finished_at INTEGER,
+        PRIMARY KEY (merchant_id, number)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX unfinished_jobs ON jobs (merchant_id, number) WHERE finished_at IS NULL;
+
+    CREATE TABLE job_refusals (
+        merchant_id INTEGER NOT NULL,
+        job         INTEGER NOT NULL,
+        wallet_id   INTEGER NOT NULL,
+        code        TEXT NOT NULL,
+        PRIMARY KEY (merchant_id, job, wallet_id)
+    ) STRICT, WITHOUT ROWID;
+
+    ALTER TABLE merchants ADD COLUMN last_job INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE wallets ADD COLUMN job INTEGER NOT NULL DEFAULT 0;  -- the last one that has reached it
+    """,
 )

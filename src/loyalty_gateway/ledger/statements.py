@@ -68,6 +68,12 @@ class Dialect(Protocol):
     locking_wallets: str
     """What ends a SELECT whose wallets, called ``w``, nobody else may change before the transaction ends."""
 
+    sharing: str
+    """What ends a SELECT of a row that nobody may change before the transaction ends; others may share it."""
+
+    locking_job: str
+    """What ends a SELECT of a job with which nobody else may carry on meanwhile; without those of others."""
+
     new_entry_id: str
     """An id for each row of a SELECT from wallets; ``:first_entry_id`` is one that is free."""
 

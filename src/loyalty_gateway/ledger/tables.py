@@ -36,6 +36,7 @@ WALLETS: Final = Table(
         "created_at": NUMBER,
         "updated_at": NUMBER,
         "last_entry_at": NUMBER,
+        "job": NUMBER,
     },
     ("merchant_id", "id"),
 )
@@ -75,6 +76,11 @@ PROFILES: Final = Table(
     {"merchant_id": NUMBER, "wallet_id": NUMBER, "first_name": TEXT, "last_name": TEXT},
     ("merchant_id", "wallet_id"),
 )
+JOB_REFUSALS: Final = Table(
+    "job_refusals",
+    {"merchant_id": NUMBER, "job": NUMBER, "wallet_id": NUMBER, "code": TEXT},
+    ("merchant_id", "job", "wallet_id"),
+)
 
 WALLET_COLUMNS: Final = ", ".join(f"w.{column}" for column in WALLETS.columns)
 ENTRY_COLUMNS: Final = ", ".join(f"e.{column}" for column in ENTRIES.columns if column != "merchant_id")
@@ -101,11 +107,12 @@ def wallet_of(row: Any) -> Wallet:
         created_at=row[11],
         updated_at=row[12],
         last_entry_at=row[13],
+        job=row[14],
     )
 
 
-def blank_wallet(wallet_id: int, merchant_id: int, now: int) -> Wallet:
-    """A wallet to which nothing has happened."""
+def blank_wallet(wallet_id: int, merchant_id: int, now: int, job: int) -> Wallet:
+    """A wallet to which nothing has happened, made behind the merchant's ``job``."""
     return Wallet(
         id=wallet_id,
         merchant_id=merchant_id,
@@ -119,6 +126,7 @@ def blank_wallet(wallet_id: int, merchant_id: int, now: int) -> Wallet:
         created_at=now,
         updated_at=now,
         last_entry_at=None,
+        job=job,
     )
 
 
@@ -139,6 +147,7 @@ def row_of_wallet(wallet: Wallet) -> tuple[Any, ...]:
         wallet.created_at,
         wallet.updated_at,
         wallet.last_entry_at,
+        wallet.job,
     )
 
 

@@ -54,7 +54,14 @@ def check_wallets(_dialect: Dialect, after: tuple[int, int], limit: int) -> Work
         "ORDER BY w.id LIMIT :limit",
         {"merchant_id": merchant_id, "wallet_id": wallet_id, "limit": limit},
     )
-    folds = {wallet.id: _Fold(wallet) for wallet in map(wallet_of, rows)}
+    reached = yield Statement(
+        "SELECT m.last_job, (SELECT min(j.number) - 1 FROM jobs j WHERE j.merchant_id = m.id "
+        "AND j.finished_at IS NULL) FROM merchants m WHERE m.id = :merchant_id",
+        {"merchant_id": merchant_id},
+    )
+    last_job, last_finished = reached[0] if reached else (0, None)
+    jobs = range(last_job if last_finished is None else last_finished, last_job + 1)
+    folds = {wallet.id: _Fold(wallet, jobs) for wallet in map(wallet_of, rows)}
     entries = (yield from _fold_entries(merchant_id, folds)) if folds else 0
     findings = tuple(Finding(merchant_id, number, what) for number, fold in folds.items() for what in fold.ended())
     last: tuple[int, int] | None = (merchant_id, rows[-1][0]) if rows else None
@@ -91,10 +98,11 @@ def _fold_entries(merchant_id: int, folds: dict[int, "_Fold"]) -> Work[int]:
 
 
 class _Fold:
-    """One wallet, as its entries make it."""
+    """One wallet, as its entries make it; the last job that has reached it is one of ``jobs``."""
 
-    def __init__(self, wallet: Wallet) -> None:
+    def __init__(self, wallet: Wallet, jobs: range) -> None:
         self._wallet = wallet
+        self._jobs = jobs
         self._broken: list[str] = []
         self._available = self._earned = self._burned = self._granted = self._grants = self._version = 0
         self._last_id = self._last_at = 0
@@ -138,6 +146,8 @@ class _Fold:
         ):
             if told != folded:
                 yield f"{name} is {told}, its entries make it {folded}"
+        if wallet.job not in self._jobs:
+            yield f"job {wallet.job} is the last to have reached it, which ought to be {self._jobs[0]}"
         if wallet.updated_at < self._last_at:
             yield "updated_at is before its last entry"
 

@@ -12,6 +12,7 @@ from loyalty_gateway.adjustment import (
     Receipt,
     Wallet,
 )
+from loyalty_gateway.ledger.jobs import catch_up, last_job
 from loyalty_gateway.ledger.orders import Order
 from loyalty_gateway.ledger.reading import own_number
 from loyalty_gateway.ledger.statements import Dialect, Each, Insert, NewIds, Update, Work
@@ -52,6 +53,7 @@ class WorkingSet:
         self._new_references: list[tuple[int, str, str, int]] = []
         self._entries: list[tuple[int, Entry]] = []
         self._largest_entry_id = 0
+        self._last_jobs: dict[int, int] = {}
 
     def load(self, dialect: Dialect) -> Work[None]:
         """Reads what the orders are about, and has it held against everybody else until the transaction ends."""
@@ -65,6 +67,8 @@ class WorkingSet:
         lacking = sum(named not in self._wallet_ids for named in addressed)
         if lacking and any(order.task.merchant.enrols_unknown_customers for order in self._orders):
             self._free_wallet_ids = [wallet_id for (wallet_id,) in (yield NewIds(WALLETS, lacking))]
+            for merchant_id in sorted({order.merchant_id for order in self._orders}):
+                self._last_jobs[merchant_id] = yield from last_job(dialect, merchant_id)
         count = sum(len(_customers(order)) for order in self._orders)
         while count and (not self._free_entry_ids or self._free_entry_ids[0] <= self._largest_entry_id):
             self._free_entry_ids = [entry_id for (entry_id,) in (yield NewIds(ENTRIES, count))]
@@ -72,20 +76,29 @@ class WorkingSet:
     def _load_addressed(self, dialect: Dialect, addressed: Mapping[_Named, int | None]) -> Work[None]:
         columns = {"merchant_id": NUMBER, "namespace": TEXT, "value": TEXT, "number": NUMBER}
         rows = yield Each(
-            f"SELECT {WALLET_COLUMNS}, {dialect.last_entry_id}, a.namespace, a.value "
+            f"SELECT {WALLET_COLUMNS}, j.number, {dialect.last_entry_id}, a.namespace, a.value "
             f"FROM {dialect.relation(columns)} a LEFT JOIN customer_references r "
             "ON r.merchant_id = a.merchant_id AND r.namespace = a.namespace AND r.value = a.value "
             "JOIN wallets w ON w.merchant_id = a.merchant_id AND w.id = coalesce(r.wallet_id, a.number) "
+            "LEFT JOIN jobs j ON j.merchant_id = w.merchant_id AND j.finished_at IS NULL "
             f"{dialect.locking_wallets}",
             columns,
             [(*named, number) for named, number in addressed.items()],
         )
+        behind: dict[int, dict[int, Wallet]] = {}
         for row in rows:
-            last_entry_id, namespace, value = row[-3:]
+            job, last_entry_id, namespace, value = row[-4:]
             wallet_id, merchant_id = row[:2]
-            self._wallets[wallet_id] = wallet_of(row)
+            wallet = self._wallets[wallet_id] = wallet_of(row)
             self._wallet_ids[merchant_id, namespace, value] = wallet_id
             self._largest_entry_id = max(self._largest_entry_id, last_entry_id)
+            if job is not None and wallet.job < job:
+                behind.setdefault(merchant_id, {})[wallet_id] = wallet
+        for merchant_id, wallets in behind.items():
+            caught_up = yield from catch_up(dialect, merchant_id, wallets.values())
+            for wallet, last_entry_id in caught_up.values():
+                self._wallets[wallet.id] = wallet
+                self._largest_entry_id = max(self._largest_entry_id, last_entry_id)
 
     def _load_values(self, dialect: Dialect) -> Work[None]:
         """The values by which answers name customers who were addressed by others."""
@@ -123,7 +136,7 @@ class WorkingSet:
             elif not merchant.enrols_unknown_customers or reference.namespace == OWN_NAMESPACE:
                 raise Problem(Code.UNKNOWN_CUSTOMER)
             else:
-                wallet = blank_wallet(self._free_wallet_ids[len(unknown)], merchant_id, self._now)
+                wallet = self._blank(self._free_wallet_ids[len(unknown)], merchant_id)
                 unknown.append((reference, wallet))
             addressed.setdefault(wallet.id, (reference, wallet))
         key = instruction.idempotency.key if instruction.idempotency is not None else None
@@ -155,6 +168,9 @@ class WorkingSet:
             wallets=tuple([wallet for wallet, _ in decided]),
             customers=tuple([self._named(adjustment.named_by, *one) for one in addressed.values()]),
         )
+
+    def _blank(self, wallet_id: int, merchant_id: int) -> Wallet:
+        return blank_wallet(wallet_id, merchant_id, self._now, self._last_jobs[merchant_id])
 
     def _named(self, namespace: str | None, reference: CustomerReference, wallet: Wallet) -> CustomerReference:
         """The customer's reference in the namespace, or the one addressed where there is none."""

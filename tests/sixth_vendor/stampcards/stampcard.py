@@ -90,7 +90,7 @@ def _status(code: Code) -> int:  # noqa: PLR0911 - one for each status
             return 422
         case Code.AMOUNT_OUT_OF_RANGE | Code.BALANCE_OVERFLOW | Code.TOO_FEW_POINTS:
             return 422
-        case Code.KEY_REUSED | Code.TOO_MANY_CUSTOMERS:
+        case Code.KEY_REUSED:
             return 422
         case Code.RATE_LIMITED:
             return 429

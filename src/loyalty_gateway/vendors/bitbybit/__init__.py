@@ -100,8 +100,6 @@ def _told(problem: Problem) -> tuple[int, str, str]:
             return 404, "NOT_FOUND", "Customer not found"
         case Code.CUSTOMER_CONFLICT:
             return 409, "CONFLICT", "A customer with this email or phone number exists already"
-        case Code.TOO_MANY_CUSTOMERS:
-            return 400, "VALIDATION_ERROR", "Too many customers"
         case Code.CUSTOMER_EXCLUDED:
             return 403, "CUSTOMER_EXCLUDED", "The customer is excluded from the loyalty programme"
         case Code.TOO_FEW_POINTS:

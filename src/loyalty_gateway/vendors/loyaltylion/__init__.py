@@ -102,8 +102,6 @@ def render_problem(problem: Problem, _request: Request) -> Answer:
             return Answer(422, {"error": "Customer does not have enough points"})
         case Code.CUSTOMER_CONFLICT:
             return Answer(422, {"error": "Customer exists already"})
-        case Code.TOO_MANY_CUSTOMERS:
-            return Answer(422, {"error": "Too many customers"})
         case never:
             assert_never(never)
 

@@ -118,8 +118,6 @@ def _told(problem: Problem, request: Request) -> tuple[int, str]:
             return 404, f"Customer '{request.path_values.get('identifier', '')}' not found"
         case Code.CUSTOMER_CONFLICT:
             return 409, "The customer exists already"
-        case Code.TOO_MANY_CUSTOMERS:
-            return 400, "Too many customers"
         case Code.CUSTOMER_EXCLUDED:
             return 403, "Customer is excluded from the loyalty programme"
         case Code.TOO_FEW_POINTS:

@@ -123,8 +123,6 @@ def _told(problem: Problem, headers: Mapping[str, str]) -> tuple[int, dict[str, 
             return 422, invalid("Idempotency-Key")
         case Code.UNKNOWN_CUSTOMER | Code.CUSTOMER_EXCLUDED | Code.CUSTOMER_CONFLICT:
             return 422, invalid("customers")
-        case Code.TOO_MANY_CUSTOMERS:
-            return 422, invalid("select_all")
         case Code.TOO_FEW_POINTS:
             message = _in_language(
                 headers, "حدث خطأ أثناء تحديث نقاط الولاء للعملاء", "The loyalty points could not be updated"

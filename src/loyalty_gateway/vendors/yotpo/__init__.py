@@ -150,8 +150,6 @@ def _told(problem: Problem) -> tuple[int, str]:
             return 404, "Customer does not exist"
         case Code.CUSTOMER_CONFLICT:
             return 422, "Customer details belong to another customer"
-        case Code.TOO_MANY_CUSTOMERS:
-            return 422, "Too many customers"
         case Code.CUSTOMER_EXCLUDED:
             return 422, "Customer is excluded from the loyalty programme"
         case Code.TOO_FEW_POINTS:
