@@ -24,8 +24,10 @@ class Ledger(Protocol):
     """A durable store of wallets, append-only entries and profiles.
 
     Every method may raise Problem UNAVAILABLE (the store cannot be reached or written), and those that write
-    RECORD_BUSY (somebody else holds it); nothing has happened then. What only reads waits for no write, sees every
-    write that was acknowledged before it, and is one snapshot.
+    RECORD_BUSY (somebody else holds it); nothing has happened then. Only where a disk or a server fails within the
+    commit itself may what was refused as UNAVAILABLE be found there later: a key settles it, since asking again is
+    then a replay. What only reads waits for no write, sees every write that was acknowledged before it, and is one
+    snapshot.
     """
 
     async def open(self) -> None:

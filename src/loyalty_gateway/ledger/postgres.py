@@ -249,11 +249,15 @@ class PostgresLedger(StoredLedger):
         while time.monotonic() < deadline and self._writers is not None:
             try:
                 async with _held(self._writers) as connection, connection.transaction():
-                    # The row is held until the lost transaction has ended, in whichever way.
-                    last: str | None = await connection.fetchval(
-                        "SELECT last_group FROM gateways WHERE name = $1 FOR UPDATE", self._name
+                    # Written, and not only read, so that it waits for the end of the lost transaction, even of the
+                    # first one, whose row nobody else can see yet.
+                    last = await connection.fetchval(
+                        "INSERT INTO gateways (name, last_group, seen_at) VALUES ($1, '', $2) "
+                        "ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at RETURNING last_group",
+                        self._name,
+                        self._clock(),
                     )
-                    return last == group
+                    return bool(last == group)
             except (*_LOST, TimeoutError, asyncpg.PostgresError):
                 await asyncio.sleep(0.1)
         return False
