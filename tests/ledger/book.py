@@ -1,4 +1,4 @@
-"""A ledger in plain lists and dictionaries: the rules once more, told without a database and without the engine."""
+"""A ledger in plain lists and dictionaries: the rules once more, without a database and without the engine."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -174,7 +174,7 @@ class Book:
         for reference in listed:
             wallet = self._found(asked.merchant, reference)
             if wallet is None:
-                if not asked.merchant.enrols_unknown_customers or not _can_be_given(reference):
+                if not asked.merchant.enrols_unknown_customers or reference.namespace == OWN_NAMESPACE:
                     raise Problem(Code.UNKNOWN_CUSTOMER)
                 number = newcomers.setdefault(reference, len(self.wallets) + len(newcomers) + 1)
                 wallet = self._blank(number, asked.merchant, now)
@@ -389,10 +389,6 @@ def key_of(task: Task) -> Key | None:
     if isinstance(task, Change) or task.idempotency is None:
         return None
     return task.merchant.name, task.vendor, task.idempotency.key
-
-
-def _can_be_given(reference: CustomerReference) -> bool:
-    return reference.namespace != OWN_NAMESPACE and bool(reference.value.strip())
 
 
 def _settled(work: Callable[..., T], *given: Any) -> T | Code:

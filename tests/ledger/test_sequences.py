@@ -3,8 +3,9 @@
 import asyncio
 import os
 import secrets
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
@@ -13,6 +14,7 @@ from book import Book, Change, Enrol, Key, Read, Task
 from hypothesis import seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from numbering import Numbering, number_of, numbers
 from opened import SECOND, Opened, instruction
 
 from loyalty_gateway.adjustment import (
@@ -31,10 +33,8 @@ from loyalty_gateway.adjustment import (
     Wallet,
 )
 from loyalty_gateway.customer import (
-    Customer,
     CustomerOrder,
     CustomerQuery,
-    Customers,
     CustomersQuery,
     CustomerUpdate,
     Enrolled,
@@ -66,24 +66,26 @@ MERCHANTS = (
 STRANGER = Merchant(name="stranger")
 """Asks, and never wrote anything."""
 
-NAMESPACES = ("shopify", "email")
+NAMESPACES = ("shopify", "email", "phone")
 REFERENCES = tuple(
     CustomerReference(namespace, value) for namespace in NAMESPACES for value in ("jane", "omar", "zoë")
 )
-OWN = tuple(CustomerReference(OWN_NAMESPACE, str(number)) for number in range(1, 10))
+KNOWN = (REFERENCES[0:4:3], REFERENCES[1:2], REFERENCES[5:6])
+"""The references of the customers whom every merchant has from the beginning."""
+OWN = tuple(CustomerReference(OWN_NAMESPACE, str(number)) for number in range(1, 11))
 """The ledger's own names, by the book's numbers; some of them nobody's, or another merchant's."""
 ODD = (
     CustomerReference(OWN_NAMESPACE, "x"),
     CustomerReference(OWN_NAMESPACE, "01"),
-    CustomerReference("shopify", " "),
     CustomerReference("email", "somebody else"),
 )
+BLANK = CustomerReference("shopify", " ")
 
 # What is asked
 
 merchants = st.sampled_from(MERCHANTS)
 vendors = st.sampled_from(["mage", "salla"])
-reference = st.sampled_from([*REFERENCES * 5, *OWN, *ODD])
+reference = st.sampled_from([*KNOWN[0] * 12, *KNOWN[1] * 12, *KNOWN[2] * 12, *REFERENCES * 2, *OWN, *ODD])
 references = st.lists(reference, min_size=1, max_size=3).map(tuple)
 amounts = st.sampled_from(
     [*range(-30, 61), *[None] * 15, *[LARGEST_POINTS, LARGEST_POINTS - 30, -LARGEST_POINTS] * 2]
@@ -92,14 +94,15 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=3)
 
 
 def _keys(kind: bytes) -> st.SearchStrategy[Idempotency | None]:
-    fingerprints = st.sampled_from([kind, kind, kind, b"another"])
-    return st.none() | st.builds(Idempotency, key=st.sampled_from("kq"), fingerprint=fingerprints)
+    """Keys that come again and again, mostly with the same request; what is of another kind is another."""
+    once = [Idempotency(key, fingerprint) for key in "kq" for fingerprint in (kind, kind, kind, b"not " + kind)]
+    return st.sampled_from([*[None] * 8, *once])
 
 
 @st.composite
 def _instructions(draw: st.DrawFn) -> Instruction:
     asked = instruction(
-        draw(references | references | references | st.just(Everyone.EVERYONE)),
+        Everyone.EVERYONE if draw(st.sampled_from([False, False, False, True])) else draw(references),
         draw(amounts),
         merchant=draw(merchants),
         vendor=draw(vendors),
@@ -128,14 +131,15 @@ changes: st.SearchStrategy[dict[str, object]] = st.fixed_dictionaries(
         "source": st.none() | sources,
     },
 )
+to_enrol = st.sampled_from([*REFERENCES * 4, *OWN[:3], *ODD, BLANK])
 enrolments = st.builds(
     Enrol,
     merchants,
     st.builds(
         Enrolment,
-        references=references,
-        attached=st.just(()) | st.lists(reference, max_size=2).map(tuple),
-        replaces=st.sampled_from([(), ("email",), ("shopify", "email")]),
+        references=st.lists(to_enrol, min_size=1, max_size=3).map(tuple),
+        attached=st.just(()) | st.lists(to_enrol, max_size=2).map(tuple),
+        replaces=st.sampled_from([(), ("email",), ("shopify", "email", "phone")]),
         changes=changes,
         existing=st.sampled_from(Existing),
         refuses_excluded=st.booleans(),
@@ -150,32 +154,30 @@ updates = st.builds(
         CustomerUpdate, customer=reference, changes=changes, excluded=st.sampled_from([None, False, False, True])
     ),
 )
-tasks: st.SearchStrategy[Task] = st.one_of(_instructions(), _instructions(), enrolments, updates)
 
-# What is looked at; of numbers and times only the places are drawn, among those that there are.
+# What is looked for; of numbers and times only the places are drawn, among those that there are.
 
-place = st.none() | st.tuples(st.integers(0, 30), st.sampled_from([-1, 0, 0, 1]))
-_TIMES = ("created_from", "created_until", "updated_from", "updated_until", "since", "until")
+place = st.none() | st.tuples(st.integers(0, 40), st.sampled_from([-1, 0, 0, 1]))
+_TIMES = ("since", "until")
+_CUSTOMERS_TIMES = ("created_from", "created_until", "updated_from", "updated_until")
 _ENTRIES = ("after", "before")
+
+
+_TESTS: Sequence[tuple[str, st.SearchStrategy[Any]]] = (
+    ("excluded", st.booleans()),
+    ("tags", tags),
+    ("sources", st.lists(sources, max_size=2).map(tuple)),
+    ("created_from", place),
+    ("created_until", place),
+    ("updated_from", place),
+    ("updated_until", place),
+)
 
 
 @st.composite
 def _lists(draw: st.DrawFn) -> dict[str, Any]:
     containing = draw(st.none() | st.sampled_from(["", "jane", "MAR", "ZOË", "oë", "e o", "نو", "%", "r 1"]))
-    tests = draw(
-        st.fixed_dictionaries(
-            {},
-            optional={
-                "excluded": st.booleans(),
-                "tags": tags,
-                "sources": st.lists(sources, max_size=2).map(tuple),
-                "created_from": place,
-                "created_until": place,
-                "updated_from": place,
-                "updated_until": place,
-            },
-        )
-    )
+    tests = {name: draw(test) for name, test in draw(st.lists(st.sampled_from(_TESTS), max_size=2, unique=True))}
     order = draw(st.sampled_from(CustomerOrder))
     return tests | {
         "order": order,
@@ -208,6 +210,7 @@ def _histories(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
+readers = st.sampled_from([*MERCHANTS * 3, STRANGER])
 looked_for = st.builds(CustomerQuery, references=references) | _lists() | _histories()
 
 
@@ -230,42 +233,61 @@ class Histories(RuleBasedStateMachine):
         self.stack.callback(self.opened.close)
         self.book = Book(keep_keys_seconds=KEEP_KEYS_SECONDS, everyone_at_most=EVERYONE_AT_MOST)
         self.names = _tables(store)
+        self.verified: dict[str, Rows] = {}
         self.look()
-        for merchant in MERCHANTS:
-            for one in REFERENCES[:2]:
-                self.carry_out([Enrol(merchant, Enrolment(references=(one,)), "mage", None)])
+        self.hold(
+            [Enrol(one, Enrolment(references=known), "mage", None) for known in KNOWN for one in MERCHANTS]
+            # Points that were not earned, so that lifetime points can be too few from the beginning.
+            + [
+                instruction(Everyone.EVERYONE, points, merchant=one, lifetime=Lifetime.UNTOUCHED)
+                for points in (30, -5, 15)
+                for one in MERCHANTS
+            ]
+        )
 
     def teardown(self) -> None:
         self.stack.close()
 
     # Steps
 
-    @rule(asked=st.lists(tasks, min_size=1, max_size=5))
-    def carry_out(self, asked: list[Task]) -> None:
+    @rule(asked=st.lists(_instructions(), min_size=1, max_size=8))
+    def adjust(self, asked: list[Task]) -> None:
+        self.hold(asked)
+
+    @rule(asked=st.lists(enrolments | updates, min_size=1, max_size=4))
+    def register(self, asked: list[Task]) -> None:
+        self.hold(asked)
+
+    @rule(asked=st.lists(_instructions() | enrolments | updates, min_size=2, max_size=8))
+    def adjust_and_register(self, asked: list[Task]) -> None:
+        self.hold(asked)
+
+    def hold(self, asked: Sequence[Task]) -> None:
+        """Has tasks that arrive together carried out on both sides."""
         before, entries = self.tables, len(self.tables["entries"])
         expected = self.book.at_once(asked, self.opened.clock.now)
-        given = [self.in_ledgers_numbers(task) for task in asked]
+        given = [self.to_ledger(task) for task in asked]
 
         outcomes = self.opened.run(_all(_carried_out(self.opened.ledger, task) for task in given))
 
         self.look()
-        assert [self.in_books_numbers(outcome) for outcome in outcomes] == expected
+        assert [self.plain(outcome) for outcome in outcomes] == expected
         assert self.tables["entries"][:entries] == before["entries"]
         if all(_changes_nothing(outcome) for outcome in outcomes):
             assert self.tables == self.without_forgotten(before)
         self.forget()
 
-    @rule(merchant=st.sampled_from([*MERCHANTS, STRANGER]), asked=st.lists(looked_for, min_size=1, max_size=4))
+    @rule(merchant=readers, asked=st.lists(looked_for, min_size=2, max_size=8))
     def read(self, merchant: Merchant, asked: list[CustomerQuery | dict[str, Any]]) -> None:
         before = self.tables
         reads = [Read(merchant, self.placed(query)) for query in asked]
         expected = [self.book.told(read) for read in reads]
-        given = [self.in_ledgers_numbers(read) for read in reads]
+        given = [self.to_ledger(read) for read in reads]
 
         outcomes = self.opened.run(_all(_read(self.opened.ledger, read) for read in given))
 
         self.look()
-        for outcome, told in zip(map(self.in_books_numbers, outcomes), expected, strict=True):
+        for outcome, told in zip(map(self.plain, outcomes), expected, strict=True):
             if isinstance(outcome, History) and isinstance(told, History):
                 # Of the merchant's customers, those are needed whose entries are shown; others may be.
                 assert {entry.wallet_id for entry in outcome.entries} <= outcome.customers.keys()
@@ -275,11 +297,12 @@ class Histories(RuleBasedStateMachine):
                 assert outcome == told
         assert self.tables == before
 
-    @rule(seconds=st.sampled_from([1, 40, 99, 101, -1, -30, -150]))
-    def set_the_clock(self, seconds: int) -> None:
+    @rule(seconds=st.sampled_from([1, 40, 60, 100, -1, -30, -150]), reopens=st.sampled_from([False, False, True]))
+    def set_the_clock(self, seconds: int, *, reopens: bool) -> None:
         self.opened.clock.now += seconds * SECOND
+        if reopens:
+            self.reopen()
 
-    @rule()
     def reopen(self) -> None:
         before = self.tables
 
@@ -292,19 +315,23 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def every_wallet_is_the_fold_of_its_entries(self) -> None:
-        assert [what for wallet in self.tables["wallets"] for what in _broken(wallet, self.tables["entries"])] == []
+        assert [
+            what for wallet in self.tables["wallets"] for what in _broken(wallet, self.tables["entries"])
+        ] == []
 
     @invariant()
     def verify_finds_nothing(self) -> None:
-        assert self.opened.run(self.opened.ledger.look(_findings)) == []
+        if self.tables != self.verified:
+            assert self.opened.run(self.opened.ledger.look(_findings)) == []
+            self.verified = self.tables
 
     @invariant()
     def the_ledger_holds_what_the_book_holds(self) -> None:
         book, tables = self.book, self.tables
         merchants = {row["id"]: row["name"] for row in tables["merchants"]}
 
-        assert [_wallet(row, self.wallets) for row in tables["wallets"]] == list(book.wallets.values())
-        assert [_entry(row, self.wallets, self.entries) for row in tables["entries"]] == book.entries
+        assert [self.to_book(_wallet(row)) for row in tables["wallets"]] == list(book.wallets.values())
+        assert [self.to_book(_entry(row)) for row in tables["entries"]] == book.entries
         assert {
             (merchants[row["merchant_id"]], CustomerReference(row["namespace"], row["value"])): self.wallets[
                 row["wallet_id"]
@@ -326,12 +353,11 @@ class Histories(RuleBasedStateMachine):
 
     def look(self) -> None:
         """Takes in all tables, and how the ledger numbered what is in them."""
-        self.tables = {
-            name: sorted(self.opened.rows(f"SELECT * FROM {name}"), key=_order) for name in self.names
-        }
+        self.tables = {name: sorted(self.opened.rows(f"SELECT * FROM {name}"), key=_order) for name in self.names}
         wallets, entries = self.tables["wallets"], self.tables["entries"]
-        self.wallets = {row["id"]: number for number, row in enumerate(wallets, 1)}
-        self.entries = {row["id"]: number for number, row in enumerate(entries, 1)}
+        self.wallets, self.entries = numbers(wallets), numbers(entries)
+        self.to_book = Numbering(self.wallets.__getitem__, self.entries.__getitem__)
+        self.to_ledger = Numbering(partial(number_of, self.wallets), partial(number_of, self.entries))
         self.book.number_entries([(self.wallets[row["wallet_id"]], row["version"]) for row in entries])
 
     def kept_keys(self, tables: Mapping[str, Rows]) -> dict[Key, dict[str, Any]]:
@@ -353,17 +379,29 @@ class Histories(RuleBasedStateMachine):
         ]
         return before | {"idempotency_keys": kept}
 
-    # Numbers
+    # What is asked, and what comes of it
+
+    def plain(self, outcome: Any) -> Any:
+        """What the ledger gave, as the book gives it: in its numbers, and a refusal as its code."""
+        if isinstance(outcome, Problem):
+            return outcome.code
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return self.to_book(outcome)
 
     def placed(self, query: CustomerQuery | dict[str, Any]) -> CustomerQuery | CustomersQuery | HistoryQuery:
         """The query with numbers and times that stand in the book, or right beside."""
         if isinstance(query, CustomerQuery):
             return query
         wallets = list(self.book.wallets.values())
-        times = sorted({wallet.created_at for wallet in wallets} | {wallet.updated_at for wallet in wallets})
-        numbers = [entry.id for entry in self.book.entries] or [1]
-        placed = query | {name: _at(times, query[name]) for name in _TIMES if name in query}
-        placed |= {name: _at(numbers, query[name]) for name in _ENTRIES if name in query}
+        times = {
+            _CUSTOMERS_TIMES: [moment for wallet in wallets for moment in (wallet.created_at, wallet.updated_at)],
+            _TIMES: [entry.occurred_at for entry in self.book.entries],
+            _ENTRIES: [entry.id for entry in self.book.entries],
+        }
+        placed = query | {
+            name: _at(there, query[name]) for named, there in times.items() for name in named if name in query
+        }
         if "behind" not in placed:
             return HistoryQuery(**placed)
         behind = placed.pop("behind")
@@ -374,76 +412,6 @@ class Histories(RuleBasedStateMachine):
                 placed["after_updated"] = wallet.updated_at + behind[1]
         return CustomersQuery(**placed)
 
-    def in_ledgers_numbers(self, asked: Any) -> Any:
-        """The same, as it is to be asked of the ledger."""
-        replace, own = msgspec.structs.replace, self.in_ledgers_numbers
-        match asked:
-            case tuple() if not hasattr(asked, "_replace"):
-                return tuple(own(one) for one in asked)
-            case CustomerReference(OWN_NAMESPACE, value) if value.isdigit() and value[0] != "0":
-                return CustomerReference(OWN_NAMESPACE, str(_number(self.wallets, int(value))))
-            case Instruction():
-                customers = own(asked.adjustment.customers)
-                return replace(asked, adjustment=replace(asked.adjustment, customers=customers))
-            case Enrol() | Change() | Read():
-                return asked._replace(asked=own(asked.asked))
-            case Enrolment():
-                return replace(asked, references=own(asked.references), attached=own(asked.attached))
-            case CustomerUpdate():
-                return replace(asked, customer=own(asked.customer))
-            case CustomerQuery():
-                return replace(asked, references=own(asked.references))
-            case CustomersQuery(after=int(after)):
-                return replace(asked, after=_number(self.wallets, after))
-            case HistoryQuery():
-                bounds = {name: _number(self.entries, getattr(asked, name)) for name in _ENTRIES}
-                return replace(asked, customer=own(asked.customer), **bounds)
-            case _:
-                return asked
-
-    def in_books_numbers(self, outcome: Any) -> Any:
-        """What the ledger gave, as the book gives it: in its numbers, and a refusal as its code."""
-        replace, plain = msgspec.structs.replace, self.in_books_numbers
-        match outcome:
-            case tuple():
-                return tuple(plain(one) for one in outcome)
-            case Problem():
-                return outcome.code
-            case CustomerReference(OWN_NAMESPACE, value) if value.isdigit() and int(value) in self.wallets:
-                return CustomerReference(OWN_NAMESPACE, str(self.wallets[int(value)]))
-            case Wallet():
-                return replace(outcome, id=self.wallets[outcome.id])
-            case Entry():
-                return replace(outcome, id=self.entries[outcome.id], wallet_id=self.wallets[outcome.wallet_id])
-            case Customer():
-                return replace(outcome, wallet=plain(outcome.wallet))
-            case Enrolled():
-                return replace(outcome, customer=plain(outcome.customer))
-            case Receipt():
-                parts = {name: plain(getattr(outcome, name)) for name in ("entries", "wallets", "customers")}
-                return replace(outcome, **parts)
-            case Customers():
-                return replace(outcome, customers=plain(outcome.customers))
-            case History():
-                customers = {self.wallets[number]: plain(one) for number, one in outcome.customers.items()}
-                return replace(outcome, entries=plain(outcome.entries), customers=customers)
-            case BaseException():
-                raise outcome
-            case _:
-                return outcome
-
-
-_FAR = 10**15
-"""Larger than any number that a ledger gives here."""
-
-
-def _number(numbers: Mapping[int, int], number: int | None) -> int | None:
-    """The ledger's number for one of the book's; one that the book has not is nobody's there either."""
-    if number is None or number <= 0:
-        return number
-    ledgers = list(numbers)
-    return ledgers[number - 1] if number <= len(ledgers) else _FAR + number
-
 
 def _at(there: Sequence[int], place: tuple[int, int] | None) -> int | None:
     return None if place is None else there[place[0] % len(there)] + place[1]
@@ -452,28 +420,28 @@ def _at(there: Sequence[int], place: tuple[int, int] | None) -> int | None:
 # Asking the ledger
 
 
-async def _all(works: Any) -> list[Any]:
+async def _all(works: Iterable[Awaitable[Any]]) -> list[Any]:
     return await asyncio.gather(*works, return_exceptions=True)
 
 
-def _carried_out(ledger: Ledger, task: Task) -> Awaitable[Any]:
+async def _carried_out(ledger: Ledger, task: Task) -> Any:
     match task:
         case Enrol(merchant, asked, vendor, idempotency):
-            return ledger.enrol(merchant, asked, vendor=vendor, idempotency=idempotency)
+            return await ledger.enrol(merchant, asked, vendor=vendor, idempotency=idempotency)
         case Change(merchant, asked):
-            return ledger.update(merchant, asked)
+            return await ledger.update(merchant, asked)
         case _:
-            return ledger.adjust(task)
+            return await ledger.adjust(task)
 
 
-def _read(ledger: Ledger, read: Read) -> Awaitable[Any]:
+async def _read(ledger: Ledger, read: Read) -> Any:
     match read.asked:
         case CustomerQuery():
-            return ledger.customer(read.merchant, read.asked)
+            return await ledger.customer(read.merchant, read.asked)
         case CustomersQuery():
-            return ledger.customers(read.merchant, read.asked)
+            return await ledger.customers(read.merchant, read.asked)
         case _:
-            return ledger.history(read.merchant, read.asked)
+            return await ledger.history(read.merchant, read.asked)
 
 
 def _changes_nothing(outcome: Any) -> bool:
@@ -497,13 +465,12 @@ def _order(row: dict[str, Any]) -> Any:
     return row.get("id", 0), repr(row)
 
 
-def _wallet(row: dict[str, Any], wallets: Mapping[int, int]) -> Wallet:
-    return Wallet(**(row | {"id": wallets[row["id"]], "excluded": row["excluded"] == 1}))
+def _wallet(row: dict[str, Any]) -> Wallet:
+    return Wallet(**(row | {"excluded": row["excluded"] == 1}))
 
 
-def _entry(row: dict[str, Any], wallets: Mapping[int, int], entries: Mapping[int, int]) -> Entry:
+def _entry(row: dict[str, Any]) -> Entry:
     values = {name: value for name, value in row.items() if name != "merchant_id"}
-    values["id"], values["wallet_id"] = entries[row["id"]], wallets[row["wallet_id"]]
     values["metadata"] = None if row["metadata"] is None else msgspec.json.decode(row["metadata"])
     values["notify"] = () if row["notify"] is None else tuple(msgspec.json.decode(row["notify"]))
     return Entry(**(values | {"visible": row["visible"] == 1}))
@@ -581,4 +548,4 @@ def test_any_of_many_long_histories_of_a_ledger_is_the_books(
     with capsys.disabled():
         print(f"\nLOYALTY_GATEWAY_SEED={SEED}")  # noqa: T201 - to repeat the run
 
-    _run(new_store, examples=2_000, steps=40)
+    _run(new_store, examples=1_000, steps=40)
