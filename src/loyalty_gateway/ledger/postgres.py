@@ -218,7 +218,7 @@ class PostgresLedger(StoredLedger):
         async with _begun(self._writers, isolation="read_committed") as (connection, transaction):
             try:
                 result = await work(connection)
-                group = await self._signed(connection) if is_group else None
+                group = await self._signed(connection) if is_group and _wrote(result) else None
             except BaseException:
                 with suppress(*_LOST):
                     await transaction.rollback()
@@ -226,7 +226,7 @@ class PostgresLedger(StoredLedger):
             try:
                 await transaction.commit()
             except (*_LOST, TimeoutError, asyncpg.StatementCompletionUnknownError) as error:
-                if group is None or not await self._was_committed(group):
+                if not is_group or (group is not None and not await self._was_committed(group)):
                     raise _InDoubt from error
         self._is_failing = False
         return result
@@ -297,6 +297,11 @@ class PostgresLedger(StoredLedger):
 
     def _refuse(self, error: BaseException) -> NoReturn:
         raise self._failure(error) from error
+
+
+def _wrote(outcomes: Sequence[Outcome]) -> bool:
+    """Whether any of a group's tasks may have changed something."""
+    return not all(isinstance(one, Exception) or getattr(one, "replayed", False) for one in outcomes)
 
 
 @asynccontextmanager
