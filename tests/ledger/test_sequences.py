@@ -86,6 +86,7 @@ ODD = (
     CustomerReference("email", "somebody else"),
 )
 BLANK = CustomerReference("shopify", " ")
+"""Nobody can be enrolled so; adjustments of such a one are refused before they come to a ledger."""
 
 # What is asked
 
@@ -167,7 +168,6 @@ place = st.none() | st.tuples(st.integers(0, 40), st.sampled_from([-1, 0, 0, 1])
 _TIMES = ("since", "until")
 _CUSTOMERS_TIMES = ("created_from", "created_until", "updated_from", "updated_until")
 _ENTRIES = ("after", "before")
-
 
 _TESTS: Sequence[tuple[str, st.SearchStrategy[Any]]] = (
     ("excluded", st.booleans()),
