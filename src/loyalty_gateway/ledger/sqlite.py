@@ -29,6 +29,7 @@ _BUSY_TIMEOUT_SECONDS: Final = 2.0
 _FORGET_KEYS_EVERY_SECONDS: Final = 60
 _FORGET_KEYS_AT_ONCE: Final = 5_000
 _READERS: Final = 2
+_WRITER_CACHE_KIBIBYTES: Final = 16_000
 _DIALECT: Final = SqliteDialect()
 
 
@@ -174,6 +175,7 @@ class SqliteLedger(StoredLedger):
             if self._alone:
                 self._lock = _locked(self._path)
             self._db = _connect(self._path)
+            self._db.execute(f"PRAGMA cache_size = -{_WRITER_CACHE_KIBIBYTES}")
             _migrate(self._db, self._path)
         except (sqlite3.Error, OSError) as error:
             raise ConfigurationError(f"ledger: sqlite:///{self._path}", f"cannot be opened: {error}") from error
@@ -283,6 +285,8 @@ def _connect(path: str) -> sqlite3.Connection:
         raise ConfigurationError(f"ledger: sqlite:///{path}", "cannot keep a write-ahead log; is it a local file?")
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA foreign_keys = ON")
+    # A page that many adjustments change is written back once for all of them; the log may take 16 MB before.
+    db.execute("PRAGMA wal_autocheckpoint = 4000")
     return db
 
 
