@@ -24,7 +24,6 @@ from loyalty_gateway.adjustment import (
     Lifetime,
     Merchant,
     Overdraft,
-    Receipt,
     Tier,
 )
 from loyalty_gateway.customer import (
@@ -37,6 +36,7 @@ from loyalty_gateway.customer import (
 )
 from loyalty_gateway.ledger import job_runner
 from loyalty_gateway.ledger.jobs import LeftAlone, Report, left_alone, reports
+from loyalty_gateway.ledger.orders import Job
 from loyalty_gateway.ledger_commands import tell_jobs
 from loyalty_gateway.problem import Code, Problem
 from stores import NewStore, SqliteFile, Store
@@ -245,12 +245,31 @@ def test_the_next_one_for_everyone_waits_for_it(open_ledger: Open) -> None:
     opened.enrol(JANE)
     opened.enrol(OMAR)
 
-    first, second = opened.at_once(instruction(EVERYONE, 10), instruction(EVERYONE, -10))
+    first = opened.adjust(instruction(EVERYONE, 10))
+    second = opened.adjust(instruction(EVERYONE, -10))
 
-    assert isinstance(first, Receipt)
-    assert isinstance(second, Receipt)
+    assert (first.count, second.count) == (2, 2)
     assert customer(opened, JANE).wallet.available == 0
     assert customer(opened, OMAR).wallet.available == 0
+
+
+def test_who_moves_between_the_check_and_the_acceptance_is_checked_again(opened: Opened) -> None:
+    ledger = opened.ledger
+    opened.adjust(instruction((JANE, OMAR), 10))
+
+    async def accept_late(asked: Instruction) -> Any:
+        weighing = await ledger._weighed(asked)  # type: ignore[attr-defined]  # noqa: SLF001
+        await ledger.adjust(instruction(OMAR, -1))
+        return await ledger._groups.join(Job(asked, weighing))  # type: ignore[attr-defined]  # noqa: SLF001
+
+    with pytest.raises(Problem) as refusal:
+        opened.run(accept_late(instruction(EVERYONE, -10)))
+    receipt = opened.run(accept_late(instruction(EVERYONE, -8)))
+
+    assert refusal.value.code is Code.TOO_FEW_POINTS
+    assert receipt.count == 2
+    finish(opened)
+    assert stored(opened) == [2, 0]
 
 
 def test_another_merchant_is_not_held_up(opened: Opened) -> None:

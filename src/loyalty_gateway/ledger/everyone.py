@@ -38,7 +38,7 @@ class Weighed(NamedTuple):
     over: int
 
     def check(self) -> None:
-        """Raises Problem TOO_FEW_POINTS or BALANCE_OVERFLOW where somebody could not be adjusted."""
+        """Raises Problem TOO_FEW_POINTS or BALANCE_OVERFLOW where somebody cannot be adjusted; nobody is then."""
         if self.short:
             raise Problem(Code.TOO_FEW_POINTS)
         if self.over:

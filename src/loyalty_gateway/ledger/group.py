@@ -8,9 +8,19 @@ from loyalty_gateway.adjustment import Everyone, Instruction, Receipt
 from loyalty_gateway.customer import Enrolment
 from loyalty_gateway.ledger.enrolling import Register
 from loyalty_gateway.ledger.everyone import Change
-from loyalty_gateway.ledger.jobs import accept, check_reached, hold_and_catch_up
+from loyalty_gateway.ledger.jobs import accept, check_reached, hold_and_catch_up, weigh_since
 from loyalty_gateway.ledger.keys import Keys
-from loyalty_gateway.ledger.orders import Behind, Order, Outcome, Overtaken, Reach, Registration, Task
+from loyalty_gateway.ledger.orders import (
+    Behind,
+    Job,
+    Order,
+    Outcome,
+    Overtaken,
+    Reach,
+    Registration,
+    Task,
+    Unweighed,
+)
 from loyalty_gateway.ledger.statements import Dialect, Work
 from loyalty_gateway.ledger.working_set import WorkingSet
 from loyalty_gateway.problem import Problem
@@ -44,7 +54,7 @@ def carry_out(dialect: Dialect, tasks: Sequence[tuple[Task, int]], terms: Terms)
         for task, merchant_id in run:
             try:
                 outcome = yield from _carry_out_one(dialect, task, merchant_id, terms)
-            except (Problem, Behind) as refusal:
+            except (Problem, Behind, Unweighed) as refusal:
                 outcome = refusal
             outcomes.append(outcome)
     return outcomes
@@ -60,7 +70,7 @@ def _carry_out_one(dialect: Dialect, task: Task, merchant_id: int, terms: Terms)
     if isinstance(task, Reach):
         yield from hold_and_catch_up(dialect, merchant_id, task.wallet_ids)
         return None
-    return (yield from _adjust_everyone(dialect, Order(task, merchant_id), terms))
+    return (yield from _for_everyone(dialect, Order(task, merchant_id), terms))
 
 
 def _register(dialect: Dialect, order: Order[Registration], terms: Terms) -> Work[Outcome]:
@@ -78,34 +88,43 @@ def _register(dialect: Dialect, order: Order[Registration], terms: Terms) -> Wor
     return enrolled
 
 
-def _adjust_everyone(dialect: Dialect, order: Order[Instruction], terms: Terms) -> Work[Outcome]:
+def _for_everyone(dialect: Dialect, order: Order[Instruction | Job], terms: Terms) -> Work[Outcome]:
     keys = Keys([order], now=terms.now, keep=terms.keep_keys)
     yield from keys.load(dialect)
     receipt = keys.earlier(order)
     if receipt is None:
         # One after another: a job that has not reached everybody stands before whatever else is for everybody.
         yield from check_reached(order.merchant_id)
-        count = yield from _move_everyone(dialect, order, terms)
+        if isinstance(order.task, Job):
+            count = yield from _accept(dialect, order.task, order.merchant_id, terms)
+        else:
+            count = yield from _move_everyone(dialect, order.task, order.merchant_id, terms)
         receipt = Receipt(merchant_id=order.merchant_id, count=count)
         keys.keep(order, receipt)
     yield from keys.write(dialect)
     return receipt
 
 
-def _move_everyone(dialect: Dialect, order: Order[Instruction], terms: Terms) -> Work[int]:
-    """How many wallets were adjusted, or are to be by a job; raises Problem, and nobody has been adjusted then."""
-    change = Change(dialect, order.task, order.merchant_id, now=terms.now)
-    is_put_off = yield from change.is_of_more_than(terms.everyone_at_once)
-    weighed = yield from change.weigh(locking=not is_put_off)
+def _move_everyone(dialect: Dialect, task: Instruction, merchant_id: int, terms: Terms) -> Work[int]:
+    """How many wallets were adjusted; raises Problem, and nobody has been adjusted then."""
+    change = Change(dialect, task, merchant_id, now=terms.now)
+    if (yield from change.is_of_more_than(terms.everyone_at_once)):
+        raise Unweighed
+    weighed = yield from change.weigh(locking=True)
     weighed.check()
-    if is_put_off:
-        yield from accept(dialect, order.task, order.merchant_id, wallets=weighed.wallets, now=terms.now)
-        return weighed.wallets
     yield from change.write()
     if (yield from change.count()) != weighed.wallets:
         # Somebody else enrolled a customer, whom nobody weighed and the entries may reach.
         raise Overtaken
     return weighed.wallets
+
+
+def _accept(dialect: Dialect, job: Job, merchant_id: int, terms: Terms) -> Work[int]:
+    """How many wallets are to be adjusted; raises Problem where somebody who moved meanwhile could not be."""
+    (yield from weigh_since(dialect, job.instruction, merchant_id, job.weighing)).check()
+    wallets = job.weighing.wallets
+    yield from accept(dialect, job.instruction, merchant_id, wallets=wallets, now=terms.now)
+    return wallets
 
 
 def _adjust(dialect: Dialect, orders: Sequence[Order[Instruction]], terms: Terms) -> Work[list[Outcome]]:

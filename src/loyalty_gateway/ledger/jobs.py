@@ -12,8 +12,8 @@ import msgspec
 
 from loyalty_gateway import engine
 from loyalty_gateway.adjustment import Entry, Instruction, Merchant, Wallet
-from loyalty_gateway.ledger.everyone import Change
-from loyalty_gateway.ledger.orders import Behind, Overtaken
+from loyalty_gateway.ledger.everyone import Change, Weighed
+from loyalty_gateway.ledger.orders import Behind, Overtaken, Weighing
 from loyalty_gateway.ledger.statements import Dialect, Insert, NewIds, Statement, Update, Work, only
 from loyalty_gateway.ledger.tables import (
     ENTRIES,
@@ -69,6 +69,34 @@ class _Job(NamedTuple):
     number: int
     instruction: Instruction
     accepted_at: int
+
+
+def weigh(dialect: Dialect, instruction: Instruction, merchant_id: int) -> Work[Weighing]:
+    """Looks through all of a merchant's wallets; raises Behind, and Problem where one could not be adjusted."""
+    yield from check_reached(merchant_id)
+    rows = yield Statement(
+        "SELECT (SELECT coalesce(max(id), 0) FROM wallets WHERE merchant_id = :merchant_id), "
+        "(SELECT coalesce(max(id), 0) FROM entries WHERE merchant_id = :merchant_id)",
+        {"merchant_id": merchant_id},
+    )
+    weighed = yield from Change(dialect, instruction, merchant_id, now=0).weigh(locking=False)
+    weighed.check()
+    return Weighing(weighed.wallets, *only(rows))
+
+
+def weigh_since(dialect: Dialect, instruction: Instruction, merchant_id: int, weighing: Weighing) -> Work[Weighed]:
+    """Looks through the wallets that were made or moved since all of them were weighed."""
+    change = Change(
+        dialect,
+        instruction,
+        merchant_id,
+        now=0,
+        among="w.id IN ("
+        "SELECT e.wallet_id FROM entries e WHERE e.merchant_id = :merchant_id AND e.id > :last_entry "
+        "UNION SELECT n.id FROM wallets n WHERE n.merchant_id = :merchant_id AND n.id > :last_wallet)",
+        parameters={"last_entry": weighing.last_entry_id, "last_wallet": weighing.last_wallet_id},
+    )
+    return (yield from change.weigh(locking=False))
 
 
 def accept(dialect: Dialect, instruction: Instruction, merchant_id: int, *, wallets: int, now: int) -> Work[None]:

@@ -6,7 +6,7 @@ import msgspec
 
 from loyalty_gateway.adjustment import Instruction, Receipt
 from loyalty_gateway.customer import Enrolled
-from loyalty_gateway.ledger.orders import Order, Overtaken, Registration, Task
+from loyalty_gateway.ledger.orders import Job, Order, Overtaken, Registration, Task
 from loyalty_gateway.ledger.statements import Dialect, Each, Statement, Work
 from loyalty_gateway.ledger.tables import BYTES, NUMBER, TEXT
 from loyalty_gateway.problem import Code, Problem
@@ -53,7 +53,7 @@ class Keys:
             if created_at >= self._now - self._keep
         }
 
-    def earlier(self, order: Order[Instruction]) -> Receipt | None:
+    def earlier(self, order: Order[Instruction | Job]) -> Receipt | None:
         """The receipt that was given for the same request before; raises Problem KEY_REUSED."""
         kept = self._kept_for(order) if self._kept else None
         return None if kept is None else msgspec.structs.replace(_decode_receipt(kept), replayed=True)

@@ -24,7 +24,37 @@ class Reach(NamedTuple):
     idempotency: Idempotency | None = None
 
 
-Task = Instruction | Registration | Reach
+class Weighing(NamedTuple):
+    """What somebody saw of a merchant's wallets: how many are to be adjusted, and what was the last of all."""
+
+    wallets: int
+    last_wallet_id: int
+    last_entry_id: int
+
+
+class Job(NamedTuple):
+    """An instruction for everyone that is to be accepted, the wallets having been weighed."""
+
+    instruction: Instruction
+    weighing: Weighing
+
+    @property
+    def merchant(self) -> Merchant:
+        """Whose customers they are."""
+        return self.instruction.merchant
+
+    @property
+    def vendor(self) -> str:
+        """In whose dialect it was asked."""
+        return self.instruction.vendor
+
+    @property
+    def idempotency(self) -> Idempotency | None:
+        """The client's key, if there was one."""
+        return self.instruction.idempotency
+
+
+Task = Instruction | Registration | Reach | Job
 """One thing to be carried out."""
 
 Done = Receipt | Enrolled | Customer | None
@@ -45,6 +75,10 @@ class Order(NamedTuple, Generic[T]):
 
 class Overtaken(Exception):  # noqa: N818 - not an error
     """Somebody else wrote what this transaction has read; it is to begin anew."""
+
+
+class Unweighed(Exception):  # noqa: N818 - not an error
+    """An instruction for everyone is of so many wallets that they are to be weighed before the transaction."""
 
 
 class Behind(Exception):  # noqa: N818 - not an error

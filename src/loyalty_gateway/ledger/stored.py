@@ -18,8 +18,18 @@ from loyalty_gateway.customer import (
 )
 from loyalty_gateway.ledger.groups import Gauges, Groups
 from loyalty_gateway.ledger.job_runner import JobRunner, Patience
-from loyalty_gateway.ledger.jobs import Chunk
-from loyalty_gateway.ledger.orders import Behind, Done, Outcome, Reach, Registration, Task
+from loyalty_gateway.ledger.jobs import Chunk, weigh
+from loyalty_gateway.ledger.orders import (
+    Behind,
+    Done,
+    Job,
+    Outcome,
+    Reach,
+    Registration,
+    Task,
+    Unweighed,
+    Weighing,
+)
 from loyalty_gateway.ledger.reading import Reader
 from loyalty_gateway.ledger.statements import Dialect, Statement, Work
 
@@ -123,9 +133,25 @@ class StoredLedger(ABC):
         patience = Patience()
         while True:
             try:
-                return await self._groups.join(task)
+                return await self._attempt(task)
             except Behind as behind:
                 await self._reach(task.merchant, behind, patience)
+
+    async def _attempt(self, task: Task) -> Done:
+        try:
+            return await self._groups.join(task)
+        except Unweighed:
+            assert isinstance(task, Instruction)
+            return await self._groups.join(Job(task, await self._weighed(task)))
+
+    async def _weighed(self, instruction: Instruction) -> Weighing:
+        """What there is to adjust, looked at while others write; raises Problem where it is to be refused."""
+
+        def work(dialect: Dialect) -> Work[Weighing]:
+            merchant_id = yield from self._known_merchant_id(instruction.merchant)
+            return (yield from weigh(dialect, instruction, merchant_id))
+
+        return await self._read(work, is_long=True)
 
     async def _ask(self, merchant: Merchant, work: Callable[[Reader], Work[R]], *, is_long: bool = False) -> R:
         def read(dialect: Dialect) -> Work[R]:
