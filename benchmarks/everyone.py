@@ -119,7 +119,7 @@ def _gateway_seconds(path: Path, wallets: int, *, others: bool) -> tuple[float, 
     """Seconds from the request until everybody is reached, and what others saw in every two seconds of it."""
     customers = range(FIRST_CUSTOMER, FIRST_CUSTOMER + wallets)
     with (
-        servers.gateway("everyone", path, customers, _SALLA) as server,
+        servers.gateway("everyone", path, customers, more_vendors=_SALLA) as server,
         _load(server, path.parent, others) as samples,
     ):
         started = time.perf_counter()

@@ -18,25 +18,28 @@ _LEAST: Final = 0.9
 
 
 def compare(folder: Path, wallets: int, entries: int, *, rounds: int, seconds: int) -> None:
-    """Prints the table of an empty ledger and a large one, the latter visited in part and as a whole.
+    """Prints the table of an empty ledger and a large one, the latter visited in three ways.
 
-    The same number of customers is visited in both, in the large one far apart. That all of them are visited is a
-    row of its own: it also says what the disk's cache does.
+    The same number of customers is visited in both: in the large one those next to each other, whose rows share
+    pages as in the empty one, which says what the size costs; and those far apart, each with pages of its own,
+    which the disk has to keep one by one. That all of them are visited is a row of its own.
     """
-    empty, large, whole = (folder / f"{name}.db" for name in ("empty", "large", "whole"))
+    empty, near, far, whole = (folder / f"{name}.db" for name in ("empty", "near", "far", "whole"))
     visited = min(_VISITED, wallets)
     few = fill(empty, visited)
     started = time.perf_counter()
-    many = fill(large, wallets, entries)
+    many = fill(near, wallets, entries)
     print(f"{wallets:,} wallets and {entries:,} entries written in {time.perf_counter() - started:.0f} s")
-    _copy(large, whole)
+    _copy(near, far)
+    _copy(near, whole)
     size = f"{wallets:,} wallets"
     with ExitStack() as stack:
         running = [
             stack.enter_context(servers.gateway(name, ledger, customers))
             for name, ledger, customers in (
                 ("empty ledger", empty, few),
-                (f"{size}, {visited:,} visited", large, many[:: wallets // visited]),
+                (f"{size}, {visited:,} neighbours", near, many[:visited]),
+                (f"{size}, {visited:,} far apart", far, many[:: wallets // visited]),
                 (f"{size}, all visited", whole, many),
             )
         ]

@@ -57,21 +57,26 @@ def peers(folder: Path, *, quiet: bool) -> Iterator[list[Server]]:
 
 
 @contextlib.contextmanager
-def gateway(name: str, ledger: Path, customers: range, more_vendors: Mapping[str, Any] = {}) -> Iterator[Server]:
-    """The gateway on a ledger that is there, with everything on; its files lie beside the ledger."""
+def gateway(
+    name: str, ledger: Path, customers: range, *, url: str | None = None, more_vendors: Mapping[str, Any] = {}
+) -> Iterator[Server]:
+    """The gateway on a ledger that is there, with everything on; its files lie beside the ledger.
+
+    ``url`` is the ledger's where it is no SQLite file.
+    """
     port = _free_port()
     path = ledger.with_suffix(".yaml")
-    config = gateway_config(ledger)
+    config = gateway_config(url or f"sqlite:///{ledger}")
     config["vendors"] |= more_vendors
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
     with _running(name, serve(path, port), port, ledger.parent, "/mage", customers) as server:
         yield server
 
 
-def gateway_config(ledger: Path) -> dict[str, Any]:
+def gateway_config(ledger: str) -> dict[str, Any]:
     """One vendor, whose rate limit is counted and never reached."""
     return {
-        "ledger": f"sqlite:///{ledger}",
+        "ledger": ledger,
         "merchants": {"demo": {}},
         "vendors": {
             "mage": {

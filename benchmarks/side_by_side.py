@@ -3,8 +3,8 @@
 All take turns. Servers share one core, the generator (``wrk``) has another. The gateway does all of its work:
 credentials, rate limits counted (high enough never to refuse), request and answer checked by the spec, durable
 commits on SQLite, metrics. Every server logs as it does by default, to a file; ``--quiet-peers`` takes the peers'
-request lines away. With ``--ledger-of``, ``--everyone``, ``--memory`` or ``--start`` one other question is
-answered instead.
+request lines away. With ``--ledger-of``, ``--postgres``, ``--everyone``, ``--memory`` or ``--start`` one other
+question is answered instead.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from pathlib import Path
 import endurance
 import everyone
 import large_ledger
+import on_postgres
 import peer_comparison
 from machine import GENERATOR_CORE, SERVER_CORE
 
@@ -33,6 +34,8 @@ def main() -> None:
             endurance.start(folder, chosen.rounds)
         elif chosen.memory is not None:
             endurance.memory(folder, chosen.memory)
+        elif chosen.postgres:
+            on_postgres.compare(folder, rounds=chosen.rounds, seconds=chosen.seconds)
         elif chosen.everyone is not None:
             everyone.compare(folder, chosen.everyone, rounds=chosen.rounds)
         elif chosen.ledger_of is not None:
@@ -57,6 +60,7 @@ def _arguments() -> argparse.ArgumentParser:
         metavar="WALLETS:ENTRIES",
         help="a ledger of that size beside an empty one, such as 1000000:5000000",
     )
+    instead.add_argument("--postgres", action="store_true", help="the gateway on PostgreSQL beside SQLite")
     instead.add_argument(
         "--everyone", type=int, metavar="WALLETS", help="an adjustment of so many wallets at once beside bare SQL"
     )

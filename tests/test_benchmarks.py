@@ -32,7 +32,8 @@ def ask(start_gateway: StartGateway, tmp_path: Path) -> Iterator[Any]:
             if name == "gateway":
                 ledger = tmp_path / "filled.db"
                 fill(ledger, 1)
-                client = start_gateway(gateway_config(ledger), ledger=SqliteLedger(str(ledger))).client
+                config = gateway_config(f"sqlite:///{ledger}")
+                client = start_gateway(config, ledger=SqliteLedger(str(ledger))).client
                 path = path_of("/mage", FIRST_CUSTOMER)
             else:
                 client = stack.enter_context(TestClient(_PEERS[name]))
@@ -85,7 +86,7 @@ def test_a_filled_ledger_is_one_that_the_gateway_goes_on_with(start_gateway: Sta
         ).fetchall()
         assert db.execute("SELECT count(*), max(id) FROM entries").fetchone() == (17, 17)
     assert folded == []
-    gateway = start_gateway(gateway_config(path), ledger=SqliteLedger(str(path)))
+    gateway = start_gateway(gateway_config(f"sqlite:///{path}"), ledger=SqliteLedger(str(path)))
     before = []
     for customer in customers:
         answer = gateway.post(path_of("/mage", customer), json.loads(BODY), HEADERS)
