@@ -25,9 +25,10 @@ _WALLETS = """
     WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n + 1 < :wallets),
     folded AS (SELECT n, :entries / :wallets + (n < :entries % :wallets) AS version FROM numbers)
     INSERT INTO wallets (id, merchant_id, available, lifetime_earned, granted, grants, version, created_at,
-        updated_at, last_entry_at)
+        updated_at, last_entry_at, last_entry_id)
     SELECT n + 1, :merchant, :points * version, :points * version, :points * version, version, version, :since,
-        :since + :entries, CASE WHEN version > 0 THEN :since + n + (version - 1) * :wallets END
+        :since + :entries, CASE WHEN version > 0 THEN :since + n + (version - 1) * :wallets END,
+        CASE WHEN version > 0 THEN n + (version - 1) * :wallets + 1 ELSE 0 END
     FROM folded
 """
 _REFERENCES = """

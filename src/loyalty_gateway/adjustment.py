@@ -155,6 +155,7 @@ class Wallet(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int
     updated_at: int
     last_entry_at: int | None
+    last_entry_id: int = 0
     job: int = 0
     """The last of the merchant's adjustments of everyone which were put off that has reached it."""
 

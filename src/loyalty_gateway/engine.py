@@ -59,6 +59,7 @@ def decide(  # noqa: PLR0913 - ids and clock are passed in
             created_at=wallet.created_at,
             updated_at=occurred_at,
             last_entry_at=occurred_at,
+            last_entry_id=entry_id,
             job=wallet.job,
         ),
         Entry(

@@ -49,6 +49,7 @@ wallets = st.lists(
             "created_at": times,
             "updated_at": times,
             "last_entry_at": st.none() | times,
+            "last_entry_id": st.just(0),
             "job": st.just(0),
         }
     ),
@@ -133,7 +134,7 @@ def _one_by_one(wallets: list[Wallet], asked: Instruction) -> tuple[list[Wallet]
         except Problem as problem:
             refusals.add(problem.code)
         else:
-            after.append(moved)
+            after.append(_unnumbered(moved))
             entries.append(entry)
     return after, entries, refusals
 
@@ -170,7 +171,12 @@ def _wallets(opened: Opened, merchant: Merchant) -> list[Wallet]:
         "SELECT * FROM wallets WHERE merchant_id = (SELECT id FROM merchants WHERE name = ?) ORDER BY id",
         (merchant.name,),
     )
-    return [Wallet(**(row | {"excluded": row["excluded"] == 1})) for row in rows]
+    return [_unnumbered(Wallet(**(row | {"excluded": row["excluded"] == 1}))) for row in rows]
+
+
+def _unnumbered(wallet: Wallet) -> Wallet:
+    """The ids of entries are the ledger's to give."""
+    return msgspec.structs.replace(wallet, last_entry_id=0)
 
 
 def _entries(opened: Opened, merchant: Merchant) -> list[Entry]:

@@ -18,6 +18,7 @@ from opened import (
     instruction,
 )
 
+from loyalty_gateway.adjustment import CustomerReference, Receipt
 from loyalty_gateway.customer import CustomerUpdate, Enrolment
 from loyalty_gateway.ledger.groups import LARGEST_GROUP, MOST_WAITING
 from loyalty_gateway.problem import Code
@@ -95,3 +96,19 @@ def test_enrolments_updates_and_adjustments_share_commits(opened: Opened) -> Non
     opened.run(all_at_once())
 
     assert opened.gauges.sizes == [4]
+
+
+def test_each_is_named_by_the_reference_that_was_addressed_whatever_others_ask_in_the_same_group(
+    opened: Opened,
+) -> None:
+    phones = [CustomerReference("phone", value) for value in ("+1", "+2")]
+    opened.enrol(JANES_EMAIL, *phones)
+
+    outcomes = opened.at_once(
+        instruction(JANES_EMAIL, 1, named_by="phone"), instruction(phones[1], 1, named_by="phone")
+    )
+
+    assert [outcome.customers for outcome in outcomes if isinstance(outcome, Receipt)] == [
+        (phones[0],),
+        (phones[1],),
+    ]

@@ -133,7 +133,7 @@ class Change:
             SET available = points_after, lifetime_earned = lifetime_earned + earned_delta,
                 lifetime_burned = lifetime_burned + burned_delta, granted = granted_after, grants = grants_after,
                 version = entry.version, tier = {_tier(tiers)}, updated_at = occurred_at,
-                last_entry_at = occurred_at {also}
+                last_entry_at = occurred_at, last_entry_id = entry.id {also}
             FROM entries AS entry
             WHERE {self._whose} AND entry.merchant_id = :merchant_id AND entry.wallet_id = w.id
                 AND entry.version = w.version + 1

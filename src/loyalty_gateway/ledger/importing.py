@@ -129,7 +129,7 @@ class _Part:
             self._wallets[row[0]] = wallet_of(row)
             self._owners[CustomerReference(row[-2], row[-1])] = row[0]
         caught_up = yield from catch_up(dialect, self._merchant_id, self._wallets.values())
-        self._wallets |= {wallet.id: wallet for wallet, _ in caught_up.values()}
+        self._wallets |= caught_up
         self._job = yield from last_job(dialect, self._merchant_id)
         self._wallet_ids = [number for (number,) in (yield NewIds(WALLETS, len(newcomers)))]
         self._entry_ids = [number for (number,) in (yield NewIds(ENTRIES, len(newcomers)))]
@@ -197,6 +197,7 @@ class _Part:
             tier=None if tier is None else tier.name,
             updated_at=occurred_at,
             last_entry_at=occurred_at,
+            last_entry_id=self._entries[-1].id,
         )
 
     def write(self) -> Work[None]:

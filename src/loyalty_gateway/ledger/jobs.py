@@ -5,7 +5,7 @@ whoever reads or writes a wallet has the job reach it first, so that nobody sees
 unfinished job at a time; the next adjustment of everyone waits for it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
 import msgspec
@@ -167,10 +167,10 @@ def hold_and_catch_up(dialect: Dialect, merchant_id: int, wallet_ids: tuple[int,
     yield from catch_up(dialect, merchant_id, [wallet_of(row) for row in rows])
 
 
-def catch_up(dialect: Dialect, merchant_id: int, wallets: Iterable[Wallet]) -> Work[dict[int, tuple[Wallet, int]]]:
+def catch_up(dialect: Dialect, merchant_id: int, wallets: Iterable[Wallet]) -> Work[dict[int, Wallet]]:
     """Has the merchant's unfinished job reach wallets that the transaction holds.
 
-    Gives those it had not reached, as they are afterwards, each with the id of its last entry or 0.
+    Gives those it had not reached, as they are afterwards.
     """
     rows = yield Statement(
         f"SELECT number, instruction, accepted_at FROM jobs WHERE merchant_id = :merchant_id AND {_UNFINISHED}",
@@ -182,21 +182,21 @@ def catch_up(dialect: Dialect, merchant_id: int, wallets: Iterable[Wallet]) -> W
     behind = [wallet for wallet in wallets if wallet.job < job.number]
     if not behind:
         return {}
-    caught_up: dict[int, tuple[Wallet, int]] = {}
+    caught_up: dict[int, Wallet] = {}
     entries: list[Entry] = []
     refusals: list[tuple[int, int, int, str]] = []
-    ids = yield from _entry_ids(dialect, merchant_id, behind)
+    ids = yield from entry_ids(dialect, len(behind), behind=behind)
     for wallet, entry_id in zip(behind, ids, strict=True):
         try:
             after, entry = _decided(wallet, job, entry_id)
         except Problem as problem:
-            caught_up[wallet.id] = (msgspec.structs.replace(wallet, job=job.number), 0)
+            caught_up[wallet.id] = msgspec.structs.replace(wallet, job=job.number)
             if problem.code is not Code.CUSTOMER_EXCLUDED:
                 refusals.append((merchant_id, job.number, wallet.id, problem.code.value))
         else:
-            caught_up[wallet.id] = (after, entry.id)
+            caught_up[wallet.id] = after
             entries.append(entry)
-    yield Update(WALLETS, [row_of_wallet(wallet) for wallet, _ in caught_up.values()])
+    yield Update(WALLETS, [row_of_wallet(wallet) for wallet in caught_up.values()])
     yield Insert(ENTRIES, [row_of_entry(merchant_id, entry) for entry in entries])
     yield Insert(JOB_REFUSALS, refusals)
     return caught_up
@@ -216,18 +216,14 @@ def _decided(wallet: Wallet, job: _Job, entry_id: int) -> tuple[Wallet, Entry]:
     return msgspec.structs.replace(after, job=job.number), entry
 
 
-def _entry_ids(dialect: Dialect, merchant_id: int, wallets: list[Wallet]) -> Work[list[int]]:
-    """Ids for an entry of each wallet, larger than those that they have."""
-    rows = yield Statement(
-        f"SELECT {dialect.last_entry_id} FROM wallets w WHERE w.merchant_id = :merchant_id "
-        f"AND w.id IN {dialect.numbers(':wallet_ids')}",
-        {"merchant_id": merchant_id, "wallet_ids": tuple(wallet.id for wallet in wallets)},
-    )
-    largest = max(last for (last,) in rows)
-    while True:
-        ids = [number for (number,) in (yield NewIds(ENTRIES, len(wallets)))]
+def entry_ids(dialect: Dialect, how_many: int, *, behind: Collection[Wallet]) -> Work[list[int]]:
+    """Ids for new entries, larger than those of all entries of the wallets ``behind`` which they are."""
+    largest = 0 if dialect.ids_rise else max((wallet.last_entry_id for wallet in behind), default=0)
+    while how_many:
+        ids = [number for (number,) in (yield NewIds(ENTRIES, how_many))]
         if ids[0] > largest:
             return ids
+    return []
 
 
 def advance(dialect: Dialect, *, at_most: int, now: int) -> Work[Chunk | None]:

@@ -28,13 +28,9 @@ class PostgresDialect:
     greatest = "greatest"
     locking_wallets = "ORDER BY w.id FOR UPDATE OF w"
     sharing = "FOR SHARE"
+    ids_rise = False
     locking_job = "FOR UPDATE SKIP LOCKED"
     new_entry_id = "nextval('entries_id')"
-    # Where several nodes hand out ids, a later one may be smaller; within a wallet it must not be.
-    last_entry_id = (
-        "coalesce((SELECT e.id FROM entries e WHERE e.merchant_id = w.merchant_id AND e.wallet_id = w.id "
-        "AND e.version = w.version), 0)"
-    )
 
     def numbers(self, parameter: str) -> str:
         """See ``Dialect.numbers``."""

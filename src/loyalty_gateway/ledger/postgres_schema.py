@@ -132,6 +132,11 @@ MIGRATIONS: Final = (
     ) WITH (fillfactor = 50);
 
     ALTER TABLE merchants ADD COLUMN last_job BIGINT NOT NULL DEFAULT 0;
-    ALTER TABLE wallets ADD COLUMN job BIGINT NOT NULL DEFAULT 0;  -- the last one that has reached it
+    -- The last one that has reached it.
+    ALTER TABLE wallets ADD COLUMN job BIGINT NOT NULL DEFAULT 0;
+    ALTER TABLE wallets ADD COLUMN last_entry_id BIGINT NOT NULL DEFAULT 0;
+    UPDATE wallets SET last_entry_id = entry.id FROM entries AS entry
+    WHERE entry.merchant_id = wallets.merchant_id AND entry.wallet_id = wallets.id
+        AND entry.version = wallets.version;
     """,
 )

@@ -13,14 +13,14 @@ R = TypeVar("R")
 
 
 class SqliteDialect:
-    """See ``Dialect``; whoever writes is alone, so nothing has to be locked, and the largest id is the last."""
+    """See ``Dialect``; whoever writes is alone, so nothing has to be locked."""
 
     greatest = "max"
     locking_wallets = ""
     sharing = ""
+    ids_rise = True
     locking_job = ""
     new_entry_id = ":first_entry_id - 1 + row_number() OVER (ORDER BY id)"
-    last_entry_id = "0"
 
     def numbers(self, parameter: str) -> str:
         """See ``Dialect.numbers``."""

@@ -161,6 +161,11 @@ MIGRATIONS: Final = (
     ) STRICT, WITHOUT ROWID;
 
     ALTER TABLE merchants ADD COLUMN last_job INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE wallets ADD COLUMN job INTEGER NOT NULL DEFAULT 0;  -- the last one that has reached it
+    -- The last one that has reached it.
+    ALTER TABLE wallets ADD COLUMN job INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE wallets ADD COLUMN last_entry_id INTEGER NOT NULL DEFAULT 0;
+    UPDATE wallets SET last_entry_id = entry.id FROM entries AS entry
+    WHERE entry.merchant_id = wallets.merchant_id AND entry.wallet_id = wallets.id
+        AND entry.version = wallets.version;
     """,
 )

@@ -77,8 +77,8 @@ class Dialect(Protocol):
     new_entry_id: str
     """An id for each row of a SELECT from wallets; ``:first_entry_id`` is one that is free."""
 
-    last_entry_id: str
-    """The id of the last entry of a wallet ``w``, or 0 where a new id is larger in any case."""
+    ids_rise: bool
+    """Whether new ids are always larger than those that there are, as those of several nodes need not be."""
 
     def numbers(self, parameter: str) -> str:
         """A subquery of the whole numbers in a parameter that is a tuple of them."""

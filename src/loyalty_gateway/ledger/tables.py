@@ -36,6 +36,7 @@ WALLETS: Final = Table(
         "created_at": NUMBER,
         "updated_at": NUMBER,
         "last_entry_at": NUMBER,
+        "last_entry_id": NUMBER,
         "job": NUMBER,
     },
     ("merchant_id", "id"),
@@ -107,7 +108,8 @@ def wallet_of(row: Any) -> Wallet:
         created_at=row[11],
         updated_at=row[12],
         last_entry_at=row[13],
-        job=row[14],
+        last_entry_id=row[14],
+        job=row[15],
     )
 
 
@@ -147,6 +149,7 @@ def row_of_wallet(wallet: Wallet) -> tuple[Any, ...]:
         wallet.created_at,
         wallet.updated_at,
         wallet.last_entry_at,
+        wallet.last_entry_id,
         wallet.job,
     )
 

@@ -143,6 +143,7 @@ class _Fold:
             ("grants", wallet.grants, self._grants),
             ("version", wallet.version, self._version),
             ("last_entry_at", wallet.last_entry_at or 0, self._last_at),
+            ("last_entry_id", wallet.last_entry_id, self._last_id),
         ):
             if told != folded:
                 yield f"{name} is {told}, its entries make it {folded}"

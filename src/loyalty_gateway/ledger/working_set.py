@@ -12,7 +12,7 @@ from loyalty_gateway.adjustment import (
     Receipt,
     Wallet,
 )
-from loyalty_gateway.ledger.jobs import catch_up, last_job
+from loyalty_gateway.ledger.jobs import catch_up, entry_ids, last_job
 from loyalty_gateway.ledger.orders import Order
 from loyalty_gateway.ledger.reading import own_number
 from loyalty_gateway.ledger.statements import Dialect, Each, Insert, NewIds, Update, Work
@@ -52,7 +52,6 @@ class WorkingSet:
         self._new_wallets: set[int] = set()
         self._new_references: list[tuple[int, str, str, int]] = []
         self._entries: list[tuple[int, Entry]] = []
-        self._largest_entry_id = 0
         self._last_jobs: dict[int, int] = {}
 
     def load(self, dialect: Dialect) -> Work[None]:
@@ -70,13 +69,12 @@ class WorkingSet:
             for merchant_id in sorted({order.merchant_id for order in self._orders}):
                 self._last_jobs[merchant_id] = yield from last_job(dialect, merchant_id)
         count = sum(len(_customers(order)) for order in self._orders)
-        while count and (not self._free_entry_ids or self._free_entry_ids[0] <= self._largest_entry_id):
-            self._free_entry_ids = [entry_id for (entry_id,) in (yield NewIds(ENTRIES, count))]
+        self._free_entry_ids = yield from entry_ids(dialect, count, behind=self._wallets.values())
 
     def _load_addressed(self, dialect: Dialect, addressed: Mapping[_Named, int | None]) -> Work[None]:
         columns = {"merchant_id": NUMBER, "namespace": TEXT, "value": TEXT, "number": NUMBER}
         rows = yield Each(
-            f"SELECT {WALLET_COLUMNS}, j.number, {dialect.last_entry_id}, a.namespace, a.value "
+            f"SELECT {WALLET_COLUMNS}, j.number, a.namespace, a.value "
             f"FROM {dialect.relation(columns)} a LEFT JOIN customer_references r "
             "ON r.merchant_id = a.merchant_id AND r.namespace = a.namespace AND r.value = a.value "
             "JOIN wallets w ON w.merchant_id = a.merchant_id AND w.id = coalesce(r.wallet_id, a.number) "
@@ -87,18 +85,15 @@ class WorkingSet:
         )
         behind: dict[int, dict[int, Wallet]] = {}
         for row in rows:
-            job, last_entry_id, namespace, value = row[-4:]
+            job, namespace, value = row[-3:]
             wallet_id, merchant_id = row[:2]
             wallet = self._wallets[wallet_id] = wallet_of(row)
             self._wallet_ids[merchant_id, namespace, value] = wallet_id
-            self._largest_entry_id = max(self._largest_entry_id, last_entry_id)
             if job is not None and wallet.job < job:
                 behind.setdefault(merchant_id, {})[wallet_id] = wallet
         for merchant_id, wallets in behind.items():
             caught_up = yield from catch_up(dialect, merchant_id, wallets.values())
-            for wallet, last_entry_id in caught_up.values():
-                self._wallets[wallet.id] = wallet
-                self._largest_entry_id = max(self._largest_entry_id, last_entry_id)
+            self._wallets |= caught_up
 
     def _load_values(self, dialect: Dialect) -> Work[None]:
         """The values by which answers name customers who were addressed by others."""
@@ -174,8 +169,11 @@ class WorkingSet:
 
     def _named(self, namespace: str | None, reference: CustomerReference, wallet: Wallet) -> CustomerReference:
         """The customer's reference in the namespace, or the one addressed where there is none."""
-        value = None if namespace is None else self._values.get((wallet.id, namespace))
-        return reference if namespace is None or value is None else CustomerReference(namespace, value)
+        if namespace is None or reference.namespace == namespace:
+            # What others in the run asked for is no matter to who was addressed in that namespace.
+            return reference
+        value = self._values.get((wallet.id, namespace))
+        return reference if value is None else CustomerReference(namespace, value)
 
     def write(self) -> Work[None]:
         """Writes what the orders came to."""
