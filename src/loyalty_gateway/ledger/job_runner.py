@@ -30,6 +30,7 @@ class JobRunner:
         self._at_most = _SMALLEST_CHUNK
         self._woken = asyncio.Event()
         self._closing = False
+        self._is_failing = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -59,8 +60,11 @@ class JobRunner:
         try:
             chunk = await self._advance(self._at_most)
         except Exception as error:  # noqa: BLE001 - a store that is away comes back, and the job is still there
-            _log.warning("a job waits: %s", error)
+            if not self._is_failing:
+                _log.warning("jobs wait for the ledger: %r", error)
+            self._is_failing = True
             return False
+        self._is_failing = False
         if chunk is None:
             return False
         if chunk.is_finished:
