@@ -17,6 +17,7 @@ import uvloop
 from starlette.applications import Starlette
 
 from loyalty_gateway import ledger_commands
+from loyalty_gateway.adjustment import LARGEST_POINTS
 from loyalty_gateway.app import configured_merchant, create_app, open_ledger
 from loyalty_gateway.check import check_vendors, render_report
 from loyalty_gateway.config import LARGEST_PORT, Config, ServerConfig, load_config
@@ -29,6 +30,7 @@ from loyalty_gateway.vendor import Vendor, discover
 R = TypeVar("R")
 
 _BACKLOG = 2_048
+_POINTS_HELP = "Signed points; without them everybody is reset to 0."
 
 commands = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 whole_ledger = typer.Typer(no_args_is_help=True, help="Look at a ledger as a whole.")
@@ -130,9 +132,7 @@ def everyone(  # noqa: PLR0913, PLR0917 - options
     config: ConfigOption = Path("config.yaml"),
     ledger: LedgerOption = None,
     merchant: MerchantOption = "demo",
-    points: Annotated[
-        int | None, typer.Option(help="Signed points; without them everybody is reset to 0.")
-    ] = None,
+    points: Annotated[int | None, typer.Option(help=_POINTS_HELP, min=-LARGEST_POINTS, max=LARGEST_POINTS)] = None,
     floor: Annotated[bool, typer.Option("--floor", help="Who has less gives what there is.")] = False,  # noqa: FBT002
     reason: Annotated[str | None, typer.Option(help="What customers are told.")] = None,
     key: Annotated[str | None, typer.Option(help="Carries it out once, however often it is asked for.")] = None,

@@ -245,7 +245,7 @@ async def adjust_everyone(ledger: Ledger, *, asked: Instruction, out: Console | 
             raise
         out.print(f"refused ({problem.code.value}); nobody was moved")
         return False
-    job = await _finished(ledger, asked, earlier)
+    job = await _finished(ledger, asked, set() if receipt.replayed else earlier)
     left_alone = 0 if job is None else job.left_alone
     out.print(
         f"{receipt.count - left_alone} customers were adjusted"

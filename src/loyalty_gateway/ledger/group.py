@@ -112,7 +112,7 @@ def _move_everyone(dialect: Dialect, task: Instruction, merchant_id: int, terms:
         raise Unweighed
     weighed = yield from change.weigh(locking=True)
     weighed.check()
-    yield from change.write()
+    yield from change.write(passing_over=True)
     if (yield from change.count()) != weighed.wallets:
         # Somebody else enrolled a customer, whom nobody weighed and the entries may reach.
         raise Overtaken

@@ -230,7 +230,7 @@ def advance(dialect: Dialect, *, at_most: int, now: int) -> Work[Chunk | None]:
     """Carries out a chunk of a job that nobody else is carrying out; ``None`` where there is none."""
     rows = yield Statement(
         "SELECT merchant_id, number, instruction, accepted_at, reached, passed, wallets FROM jobs "
-        f"WHERE {_UNFINISHED} ORDER BY merchant_id, number LIMIT 1 {dialect.locking_job}"
+        f"WHERE {_UNFINISHED} ORDER BY passed, merchant_id LIMIT 1 {dialect.locking_job}"
     )
     if not rows:
         return None

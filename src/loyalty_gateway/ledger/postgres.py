@@ -31,6 +31,7 @@ _WRITERS: Final = 2
 _READERS: Final = 4
 _CONNECT_SECONDS: Final = 5.0
 _COMMAND_SECONDS: Final = 60.0
+_MIGRATION_SECONDS: Final = 86_400.0
 _SETTLE_SECONDS: Final = 5.0
 _ATTEMPTS: Final = 6
 _FORGET_KEYS_EVERY_SECONDS: Final = 60
@@ -383,12 +384,15 @@ async def _migrate(connection: Connection) -> None:
         )
     for number, migration in enumerate(MIGRATIONS, 1):
         async with connection.transaction():
-            # Whoever writes the row first applies the migration; the others wait for that, and pass it over.
+            # Whoever writes the row first applies the migration, which takes its time on a large ledger; the
+            # others wait for that, and pass it over.
+            await connection.execute("SET LOCAL lock_timeout = 0")
             first = await connection.fetchval(
                 "INSERT INTO schema_versions (version, applied_at) VALUES ($1, $2) "
                 "ON CONFLICT (version) DO NOTHING RETURNING version",
                 number,
                 time.time_ns() // 1_000,
+                timeout=_MIGRATION_SECONDS,
             )
             if first is not None:
-                await connection.execute(migration)
+                await connection.execute(migration, timeout=_MIGRATION_SECONDS)
