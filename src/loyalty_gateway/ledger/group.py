@@ -123,7 +123,7 @@ def _accept(dialect: Dialect, job: Job, merchant_id: int, terms: Terms) -> Work[
     """How many wallets are to be adjusted; raises Problem where somebody who moved meanwhile could not be."""
     (yield from weigh_since(dialect, job.instruction, merchant_id, job.weighing)).check()
     wallets = job.weighing.wallets
-    yield from accept(dialect, job.instruction, merchant_id, wallets=wallets, now=terms.now)
+    yield from accept(job.instruction, merchant_id, wallets=wallets, now=terms.now)
     return wallets
 
 

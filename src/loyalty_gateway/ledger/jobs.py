@@ -65,7 +65,7 @@ class LeftAlone(NamedTuple):
     code: Code
 
 
-class _Job(NamedTuple):
+class _Accepted(NamedTuple):
     number: int
     instruction: Instruction
     accepted_at: int
@@ -99,7 +99,7 @@ def weigh_since(dialect: Dialect, instruction: Instruction, merchant_id: int, we
     return (yield from change.weigh(locking=False))
 
 
-def accept(dialect: Dialect, instruction: Instruction, merchant_id: int, *, wallets: int, now: int) -> Work[None]:
+def accept(instruction: Instruction, merchant_id: int, *, wallets: int, now: int) -> Work[None]:
     """Makes a job of an instruction for so many ``wallets``; raises Overtaken where somebody else made one."""
     # Whoever enrols a customer holds the merchant's row too, so that a new wallet is behind a job or before it.
     rows = yield Statement(
@@ -107,7 +107,7 @@ def accept(dialect: Dialect, instruction: Instruction, merchant_id: int, *, wall
         {"merchant_id": merchant_id},
     )
     number = only(rows)[0]
-    if (yield from is_unfinished(dialect, merchant_id)):
+    if (yield from _unfinished(merchant_id)) is not None:
         raise Overtaken
     yield Statement(
         "INSERT INTO jobs (merchant_id, number, instruction, wallets, reached, passed, accepted_at) "
@@ -122,12 +122,16 @@ def accept(dialect: Dialect, instruction: Instruction, merchant_id: int, *, wall
     )
 
 
-def is_unfinished(_dialect: Dialect, merchant_id: int) -> Work[bool]:
-    """Whether the merchant has a job that has not reached everybody."""
+def _unfinished(merchant_id: int) -> Work[_Accepted | None]:
+    """The merchant's job that has not reached everybody, if there is one."""
     rows = yield Statement(
-        f"SELECT 1 FROM jobs WHERE merchant_id = :merchant_id AND {_UNFINISHED}", {"merchant_id": merchant_id}
+        f"SELECT number, instruction, accepted_at FROM jobs WHERE merchant_id = :merchant_id AND {_UNFINISHED}",
+        {"merchant_id": merchant_id},
     )
-    return bool(rows)
+    if not rows:
+        return None
+    number, instruction, accepted_at = rows[0]
+    return _Accepted(number, _decode(instruction), accepted_at)
 
 
 def is_any_unfinished(_dialect: Dialect) -> Work[bool]:
@@ -145,14 +149,12 @@ def last_job(dialect: Dialect, merchant_id: int) -> Work[int]:
 
 def check_reached(merchant_id: int, wallets: Iterable[Wallet] | None = None) -> Work[None]:
     """Raises Behind where an unfinished job has not reached one of the wallets, or of all the merchant's."""
-    rows = yield Statement(
-        f"SELECT number FROM jobs WHERE merchant_id = :merchant_id AND {_UNFINISHED}", {"merchant_id": merchant_id}
-    )
-    if not rows:
+    job = yield from _unfinished(merchant_id)
+    if job is None:
         return
     if wallets is None:
         raise Behind
-    behind = tuple(wallet.id for wallet in wallets if wallet.job < rows[0][0])
+    behind = tuple(wallet.id for wallet in wallets if wallet.job < job.number)
     if behind:
         raise Behind(behind)
 
@@ -172,15 +174,9 @@ def catch_up(dialect: Dialect, merchant_id: int, wallets: Iterable[Wallet]) -> W
 
     Gives those it had not reached, as they are afterwards.
     """
-    rows = yield Statement(
-        f"SELECT number, instruction, accepted_at FROM jobs WHERE merchant_id = :merchant_id AND {_UNFINISHED}",
-        {"merchant_id": merchant_id},
-    )
-    if not rows:
-        return {}
-    job = _Job(rows[0][0], _decode(rows[0][1]), rows[0][2])
-    behind = [wallet for wallet in wallets if wallet.job < job.number]
-    if not behind:
+    job = yield from _unfinished(merchant_id)
+    behind = [] if job is None else [wallet for wallet in wallets if wallet.job < job.number]
+    if job is None or not behind:
         return {}
     caught_up: dict[int, Wallet] = {}
     entries: list[Entry] = []
@@ -202,7 +198,7 @@ def catch_up(dialect: Dialect, merchant_id: int, wallets: Iterable[Wallet]) -> W
     return caught_up
 
 
-def _decided(wallet: Wallet, job: _Job, entry_id: int) -> tuple[Wallet, Entry]:
+def _decided(wallet: Wallet, job: _Accepted, entry_id: int) -> tuple[Wallet, Entry]:
     instruction = job.instruction
     after, entry = engine.decide(
         wallet,
@@ -217,13 +213,14 @@ def _decided(wallet: Wallet, job: _Job, entry_id: int) -> tuple[Wallet, Entry]:
 
 
 def entry_ids(dialect: Dialect, how_many: int, *, behind: Collection[Wallet]) -> Work[list[int]]:
-    """Ids for new entries, larger than those of all entries of the wallets ``behind`` which they are."""
+    """Ids for new entries, larger than those of all entries of the wallets ``behind`` which they come."""
+    if not how_many:
+        return []
     largest = 0 if dialect.ids_rise else max((wallet.last_entry_id for wallet in behind), default=0)
-    while how_many:
+    while True:
         ids = [number for (number,) in (yield NewIds(ENTRIES, how_many))]
         if ids[0] > largest:
             return ids
-    return []
 
 
 def advance(dialect: Dialect, *, at_most: int, now: int) -> Work[Chunk | None]:
