@@ -166,7 +166,9 @@ async def export_customers(ledger: Ledger, *, merchant: Merchant, out: TextIO) -
     writer.writerow([*(REFERENCE + name for name in names), *COLUMNS])
     count, after = 0, 0
     while True:
-        found = await ledger.look(partial(page, merchant=merchant.name, after=after, limit=_WALLETS_AT_ONCE))
+        found = await ledger.look(
+            partial(page, merchant=merchant.name, after=after, limit=_WALLETS_AT_ONCE), merchant=merchant
+        )
         writer.writerows(_row(customer, names) for customer in found.customers)
         count += len(found.customers)
         if found.last is None:

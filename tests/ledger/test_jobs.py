@@ -1,6 +1,7 @@
 """An adjustment of everyone that is put off: nobody can tell it from one that was carried out at once."""
 
 import asyncio
+import csv
 import io
 import re
 import subprocess
@@ -37,7 +38,7 @@ from loyalty_gateway.customer import (
 from loyalty_gateway.ledger import job_runner
 from loyalty_gateway.ledger.jobs import LeftAlone, Report, left_alone, reports
 from loyalty_gateway.ledger.orders import Job
-from loyalty_gateway.ledger_commands import tell_jobs
+from loyalty_gateway.ledger_commands import export_customers, tell_jobs
 from loyalty_gateway.problem import Code, Problem
 from stores import NewStore, SqliteFile, Store
 
@@ -123,6 +124,16 @@ def test_whoever_lists_customers_sees_it_at_each_of_them(opened: Opened) -> None
     listed = opened.run(opened.ledger.customers(DEMO, CustomersQuery(limit=10, descending=False)))
 
     assert [one.wallet.available for one in listed.customers] == [10, 10]
+
+
+def test_an_export_sees_it_at_each_of_them(opened: Opened) -> None:
+    opened.adjust(instruction(EVERYONE, 10))
+    out = io.StringIO()
+
+    count = opened.run(export_customers(opened.ledger, merchant=DEMO, out=out))
+
+    assert count == 2
+    assert [row["points"] for row in csv.DictReader(io.StringIO(out.getvalue()))] == ["10", "10"]
 
 
 @pytest.mark.parametrize(
@@ -318,6 +329,24 @@ def test_several_ledgers_on_one_store_carry_it_out_together(open_ledger: Open) -
     assert stored(one)[:-1] == [10] * 39
     assert sorted(one.deltas()).count(10) == 40
     assert unfolded(one) == []
+
+
+def test_who_serves_a_file_carries_it_out_and_nobody_else_beside(tmp_path: Path) -> None:
+    store = SqliteFile(tmp_path / "ledger.db")
+    with ExitStack() as stack:
+        serving, beside = Opened(store, alone=True, **PUT_OFF), Opened(store, **PUT_OFF)
+        stack.callback(beside.close)
+        stack.callback(serving.close)
+        serving.enrol(JANE)
+        serving.enrol(OMAR)
+        beside.adjust(instruction(EVERYONE, 10))
+
+        assert not advance(beside)
+        assert advance(serving)
+        assert stored(serving) == [10, 0]
+        serving.close()
+        assert advance(beside)
+        assert stored(beside) == [10, 10]
 
 
 def test_the_commands_try_carry_out_and_tell_what_is_for_everyone(tmp_path: Path) -> None:

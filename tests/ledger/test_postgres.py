@@ -548,6 +548,14 @@ def test_a_customer_whom_somebody_else_holds_is_busy_and_then_at_hand_again(open
     assert opened.deltas() == [10]
 
 
+def test_who_is_for_everyone_waits_while_somebody_else_accepts_a_job(opened: Opened) -> None:
+    with opened.store.uncommitted("UPDATE merchants SET last_job = last_job + 1"):
+        outcomes = opened.at_once(instruction(Everyone.EVERYONE, 10))
+
+    assert codes(outcomes) == [Code.RECORD_BUSY]
+    assert opened.adjust(instruction(Everyone.EVERYONE, 10)).count == 2
+
+
 def test_old_keys_that_cannot_be_forgotten_now_change_no_answer(database: PostgresDatabase) -> None:
     opened = Opened(database, keep_keys_seconds=10)
     opened.enrol(JANE)

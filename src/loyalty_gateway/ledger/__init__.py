@@ -75,8 +75,12 @@ class Ledger(Protocol):
     async def history(self, merchant: Merchant, query: HistoryQuery) -> History:
         """The page of a history asked for; raises Problem UNKNOWN_CUSTOMER."""
 
-    async def look(self, work: Callable[[Dialect], Work[R]]) -> R:
-        """What reading work gives, done in one snapshot; for commands that look at the ledger as a whole."""
+    async def look(self, work: Callable[[Dialect], Work[R]], *, merchant: Merchant | None = None) -> R:
+        """What reading work gives, done in one snapshot; for commands that look at the ledger as a whole.
+
+        Where the work raises Behind, the merchant's job reaches those wallets first, and the work begins anew;
+        without a merchant, Behind is raised.
+        """
 
     async def change(self, merchant: Merchant, work: Callable[[Dialect, int, int], Work[R]]) -> R:
         """What work gives, called with the merchant's number and the moment, and done in one durable transaction.

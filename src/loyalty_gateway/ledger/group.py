@@ -8,7 +8,7 @@ from loyalty_gateway.adjustment import Everyone, Instruction, Receipt
 from loyalty_gateway.customer import Enrolment
 from loyalty_gateway.ledger.enrolling import Register
 from loyalty_gateway.ledger.everyone import Change
-from loyalty_gateway.ledger.jobs import accept, check_reached, hold_and_catch_up, weigh_since
+from loyalty_gateway.ledger.jobs import accept, check_reached, hold_and_catch_up, last_job, weigh_since
 from loyalty_gateway.ledger.keys import Keys
 from loyalty_gateway.ledger.orders import (
     Behind,
@@ -93,7 +93,10 @@ def _for_everyone(dialect: Dialect, order: Order[Instruction | Job], terms: Term
     yield from keys.load(dialect)
     receipt = keys.earlier(order)
     if receipt is None:
-        # One after another: a job that has not reached everybody stands before whatever else is for everybody.
+        # One after another: a job that has not reached everybody stands before whatever else is for everybody, and
+        # nobody may accept one meanwhile.
+        if not isinstance(order.task, Job):
+            yield from last_job(dialect, order.merchant_id)
         yield from check_reached(order.merchant_id)
         if isinstance(order.task, Job):
             count = yield from _accept(dialect, order.task, order.merchant_id, terms)

@@ -85,7 +85,11 @@ def weigh(dialect: Dialect, instruction: Instruction, merchant_id: int) -> Work[
 
 
 def weigh_since(dialect: Dialect, instruction: Instruction, merchant_id: int, weighing: Weighing) -> Work[Weighed]:
-    """Looks through the wallets that were made or moved since all of them were weighed."""
+    """Looks through the wallets that were made or moved since all of them were weighed.
+
+    Whoever moves at this very moment through another gateway may not be seen, nor who is no longer excluded since;
+    a job leaves such a customer alone, and says so, where there is too little when it gets there.
+    """
     change = Change(
         dialect,
         instruction,
@@ -140,7 +144,10 @@ def is_any_unfinished(_dialect: Dialect) -> Work[bool]:
 
 
 def last_job(dialect: Dialect, merchant_id: int) -> Work[int]:
-    """The merchant's last job, which counts as having reached the wallets made in this transaction."""
+    """The merchant's last job; nobody accepts another one until the transaction ends.
+
+    It counts as having reached the wallets made in this transaction.
+    """
     rows = yield Statement(
         f"SELECT last_job FROM merchants WHERE id = :merchant_id {dialect.sharing}", {"merchant_id": merchant_id}
     )

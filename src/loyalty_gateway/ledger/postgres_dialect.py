@@ -23,7 +23,7 @@ _NUL, _ESCAPE = "\x00", "\ufdd0"
 
 
 class PostgresDialect:
-    """See ``Dialect``; wallets are locked in the order of their ids, so that no two groups wait for each other."""
+    """See ``Dialect``; a statement locks wallets in the order of their ids, so that no two wait for each other."""
 
     greatest = "greatest"
     locking_wallets = "ORDER BY w.id FOR UPDATE OF w"

@@ -26,6 +26,8 @@ from loyalty_gateway.problem import Code, ConfigurationError, Problem
 R = TypeVar("R")
 
 _BUSY_TIMEOUT_SECONDS: Final = 2.0
+_LOCK_SECONDS: Final = 0.1
+"""How long the lock is asked for: somebody may be looking, for a moment, whether it is held."""
 _FORGET_KEYS_EVERY_SECONDS: Final = 60
 _FORGET_KEYS_AT_ONCE: Final = 5_000
 _READERS: Final = 2
@@ -123,6 +125,9 @@ class SqliteLedger(StoredLedger):
         def advanced() -> Chunk | None:
             # Without a transaction, which would keep others from writing whenever there is nothing to do.
             if not run(self._connection(), is_any_unfinished(_DIALECT)):
+                return None
+            # Chunks of two processes, one after another, would leave a third no moment to write.
+            if not self._alone and _is_served(self._path):
                 return None
             return self._transaction(lambda db, now: run(db, advance(_DIALECT, at_most=at_most, now=now)))
 
@@ -293,9 +298,10 @@ def _connect(path: str) -> sqlite3.Connection:
 def _locked(path: str) -> TextIO:
     """A file beside the ledger that this process has to itself until it ends, however it ends."""
     lock = Path(f"{path}.lock").open("a+", encoding="utf-8")  # noqa: SIM115 - open as long as the ledger is
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while not (is_ours := _taken(lock, fcntl.LOCK_EX)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if not is_ours:
         lock.seek(0)
         holder = lock.read().strip()
         lock.close()
@@ -305,6 +311,23 @@ def _locked(path: str) -> TextIO:
     lock.write(str(os.getpid()))
     lock.flush()
     return lock
+
+
+def _is_served(path: str) -> bool:
+    """Whether another process has the ledger to itself, as far as serving goes."""
+    try:
+        with Path(f"{path}.lock").open(encoding="utf-8") as lock:
+            return not _taken(lock, fcntl.LOCK_SH)
+    except FileNotFoundError:
+        return False
+
+
+def _taken(lock: TextIO, kind: int) -> bool:
+    try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _migrate(db: sqlite3.Connection, path: str) -> None:

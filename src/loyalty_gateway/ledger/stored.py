@@ -120,9 +120,9 @@ class StoredLedger(ABC):
         is_long = query.limit is None or query.by_points
         return await self._ask(merchant, lambda reader: reader.history(query), is_long=is_long)
 
-    async def look(self, work: Callable[[Dialect], Work[R]]) -> R:
+    async def look(self, work: Callable[[Dialect], Work[R]], *, merchant: Merchant | None = None) -> R:
         """See ``Ledger.look``."""
-        return await self._read(work, is_long=True)
+        return await self._reached(merchant, work, is_long=True)
 
     async def change(self, merchant: Merchant, work: Callable[[Dialect, int, int], Work[R]]) -> R:
         """See ``Ledger.change``."""
@@ -158,11 +158,19 @@ class StoredLedger(ABC):
             merchant_id = yield from self._known_merchant_id(merchant)
             return (yield from work(Reader(dialect, merchant_id, merchant.tiers)))
 
+        return await self._reached(merchant, read, is_long=is_long)
+
+    async def _reached(
+        self, merchant: Merchant | None, work: Callable[[Dialect], Work[R]], *, is_long: bool
+    ) -> R:
+        """What the work gives, once the merchant's job has reached what it reads."""
         patience = Patience()
         while True:
             try:
-                return await self._read(read, is_long=is_long)
+                return await self._read(work, is_long=is_long)
             except Behind as behind:
+                if merchant is None:
+                    raise
                 await self._reach(merchant, behind, patience)
 
     async def _reach(self, merchant: Merchant, behind: Behind, patience: Patience) -> None:

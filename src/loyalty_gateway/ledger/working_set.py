@@ -63,10 +63,11 @@ class WorkingSet:
         }
         yield from self._load_addressed(dialect, addressed)
         yield from self._load_values(dialect)
-        lacking = sum(named not in self._wallet_ids for named in addressed)
-        if lacking and any(order.task.merchant.enrols_unknown_customers for order in self._orders):
-            self._free_wallet_ids = [wallet_id for (wallet_id,) in (yield NewIds(WALLETS, lacking))]
-            for merchant_id in sorted({order.merchant_id for order in self._orders}):
+        enrolling = {order.merchant_id for order in self._orders if order.task.merchant.enrols_unknown_customers}
+        lacking = [named[0] for named in addressed if named[0] in enrolling and named not in self._wallet_ids]
+        if lacking:
+            self._free_wallet_ids = [wallet_id for (wallet_id,) in (yield NewIds(WALLETS, len(lacking)))]
+            for merchant_id in sorted(set(lacking)):
                 self._last_jobs[merchant_id] = yield from last_job(dialect, merchant_id)
         count = sum(len(_customers(order)) for order in self._orders)
         self._free_entry_ids = yield from entry_ids(dialect, count, behind=self._wallets.values())
