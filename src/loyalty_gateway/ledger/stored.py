@@ -160,9 +160,7 @@ class StoredLedger(ABC):
 
         return await self._reached(merchant, read, is_long=is_long)
 
-    async def _reached(
-        self, merchant: Merchant | None, work: Callable[[Dialect], Work[R]], *, is_long: bool
-    ) -> R:
+    async def _reached(self, merchant: Merchant | None, work: Callable[[Dialect], Work[R]], *, is_long: bool) -> R:
         """What the work gives, once the merchant's job has reached what it reads."""
         patience = Patience()
         while True:
