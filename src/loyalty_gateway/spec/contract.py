@@ -49,7 +49,8 @@ class Contract:
         self.document = document
         authority = Authority(document, parse_json)
         self.operations = {
-            contract.id: contract for contract in _operations(document.corrected, document.name, authority)
+            contract.id: contract
+            for contract in _operations(_explicit(document.corrected), document.name, authority)
         }
 
 
@@ -292,7 +293,7 @@ def _resolve(document: dict[str, Any], node: dict[str, Any] | None) -> dict[str,
 
 
 def _compile(document: dict[str, Any], schema: dict[str, Any], where: str) -> Draft202012Validator:
-    root = {"components": _explicit(document.get("components", {})), "allOf": [_explicit(schema)]}
+    root = {"components": document.get("components", {}), "allOf": [schema]}
     try:
         return Draft202012Validator(root, validate_formats=True, formats=_FORMATS)
     except ValueError as error:
@@ -300,7 +301,7 @@ def _compile(document: dict[str, Any], schema: dict[str, Any], where: str) -> Dr
 
 
 def _explicit(node: Any) -> Any:
-    """The schema with the OpenAPI formats of integers written as bounds, which JSON Schema has words for."""
+    """The same with OpenAPI's formats of integers written as bounds, which JSON Schema has words for."""
     if isinstance(node, list):
         return [_explicit(child) for child in node]
     if not isinstance(node, dict):
