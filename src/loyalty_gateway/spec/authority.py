@@ -1,6 +1,7 @@
 """openapi-core's verdict on requests and answers, told as violations and defects."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import Any, Final
 
@@ -44,12 +45,13 @@ class Authority:
     Args:
         document: the document; its corrected form counts.
         parse_json: bytes to value, for JSON bodies: the parser whose value the translator sees too.
+        checks: whether the document is held against OpenAPI first.
 
     Raises:
         ConfigurationError: the corrected document is not valid OpenAPI, told with the place.
     """
 
-    def __init__(self, document: Document, parse_json: Callable[[bytes], Any]) -> None:
+    def __init__(self, document: Document, parse_json: Callable[[bytes], Any], *, checks: bool = True) -> None:
         def deserialize(value: bytes, **_: str) -> Any:
             return parse_json(value)
 
@@ -61,6 +63,8 @@ class Authority:
             ),
             security_provider_factory=_SettledSecurity(),
         )
+        if not checks:
+            config = replace(config, spec_validator_cls=None)
         try:
             self._openapi = OpenAPI.from_dict(document.corrected, config=config)
         except Exception as error:  # whatever openapi-spec-validator or the schema library raises

@@ -41,13 +41,18 @@ class Requirement(msgspec.Struct, frozen=True):
 class Contract:
     """A vendor's corrected document with each operation compiled.
 
+    Args:
+        document: the document.
+        parse_json: bytes to value, for JSON bodies.
+        checks: whether the document is held against OpenAPI first; that takes longer than all the rest.
+
     Raises:
         ConfigurationError: the document is not valid or uses what cannot be compiled.
     """
 
-    def __init__(self, document: Document, parse_json: Callable[[bytes], Any]) -> None:
+    def __init__(self, document: Document, parse_json: Callable[[bytes], Any], *, checks: bool = True) -> None:
         self.document = document
-        authority = Authority(document, parse_json)
+        authority = Authority(document, parse_json, checks=checks)
         self.operations = {
             contract.id: contract
             for contract in _operations(_explicit(document.corrected), document.name, authority)
