@@ -556,6 +556,35 @@ def test_who_is_for_everyone_waits_while_somebody_else_accepts_a_job(opened: Ope
     assert opened.adjust(instruction(Everyone.EVERYONE, 10)).count == 2
 
 
+def test_a_chunk_of_a_job_holds_nobody_while_it_waits_for_somebody_before_them(database: PostgresDatabase) -> None:
+    opened = Opened(database, everyone_at_once=1, runs_jobs=False)
+    opened.enrol(JANE)
+    opened.enrol(OMAR)
+    opened.run(opened.ledger.update(DEMO, CustomerUpdate(customer=JANE, changes={}, excluded=True)))
+    opened.enrol(NOBODY)
+    opened.adjust(instruction(Everyone.EVERYONE, 10))
+
+    async def adjust_meanwhile() -> Any:
+        ledger: Any = opened.ledger
+        chunk = asyncio.create_task(ledger._advance(10))  # noqa: SLF001
+        while "wallets" not in _waiting_for_locks(database):  # noqa: ASYNC110 - only the server knows
+            await asyncio.sleep(0.02)
+        return await ledger.adjust(instruction(OMAR, 1)), chunk
+
+    with database.uncommitted("UPDATE wallets SET reserved = 0 WHERE id = 1"):
+        receipt, chunk = opened.run(adjust_meanwhile())
+    opened.run(chunk)
+
+    assert [entry.points_after for entry in receipt.entries] == [11]
+    assert opened.deltas() == [10, 1, 10]
+    opened.close()
+
+
+def _waiting_for_locks(database: PostgresDatabase) -> str:
+    rows = database.rows("SELECT query FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    return " ".join(row["query"] for row in rows)
+
+
 def test_old_keys_that_cannot_be_forgotten_now_change_no_answer(database: PostgresDatabase) -> None:
     opened = Opened(database, keep_keys_seconds=10)
     opened.enrol(JANE)

@@ -1,13 +1,15 @@
 """What only the SQLite ledger promises: of its file, its disk and whoever else holds it."""
 
 import asyncio
+import fcntl
+import os
 import re
 import resource
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from opened import DEMO, JANE, JANES_EMAIL, NOBODY, OMAR, Opened, codes, instruction, unfolded
@@ -54,6 +56,60 @@ def test_a_ledger_of_a_newer_gateway_is_refused_untouched(opened: Opened, file: 
 
     assert str(file.path) in refused.value.where
     assert opened.rows("PRAGMA user_version") == [{"user_version": 99}]
+
+
+def test_a_gateway_starts_while_somebody_looks_whether_the_file_is_served(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    lock = Path(f"{path}.lock")
+    lock.touch()
+
+    async def open_while_looking(looking: TextIO) -> None:
+        ledger = SqliteLedger(str(path), alone=True)
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        opening = asyncio.create_task(ledger.open())
+        await asyncio.sleep(0.03)
+        fcntl.flock(looking, fcntl.LOCK_UN)
+        await opening
+        await ledger.close()
+
+    with lock.open(encoding="utf-8") as looking:
+        asyncio.run(open_while_looking(looking))
+
+    assert lock.read_text(encoding="utf-8") == str(os.getpid())
+
+
+def test_a_file_is_served_once_by_whichever_of_its_names(tmp_path: Path) -> None:
+    (tmp_path / "alias.db").symlink_to(tmp_path / "ledger.db")
+
+    async def open_twice() -> None:
+        one, other = (SqliteLedger(str(tmp_path / name), alone=True) for name in ("ledger.db", "alias.db"))
+        await one.open()
+        try:
+            await other.open()
+        finally:
+            await one.close()
+            await other.close()
+
+    with pytest.raises(ConfigurationError, match="serves it"):
+        asyncio.run(open_twice())
+
+
+def test_a_ledger_that_an_earlier_gateway_serves_is_not_brought_up_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+
+    asyncio.run(_opened_and_closed(SqliteLedger(str(path), alone=True)))
+    with closing(sqlite3.connect(path)) as db, Path(f"{path}.lock").open(encoding="utf-8") as lock:
+        db.execute(f"PRAGMA user_version = {len(MIGRATIONS) - 1}")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ConfigurationError, match="an earlier version; stop that first"):
+            asyncio.run(_opened_and_closed(SqliteLedger(str(path))))
+
+
+async def _opened_and_closed(ledger: SqliteLedger) -> None:
+    try:
+        await ledger.open()
+    finally:
+        await ledger.close()
 
 
 @pytest.mark.parametrize("path", ["", "absent/ledger.db", "text.db"])

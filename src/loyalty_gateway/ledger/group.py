@@ -8,7 +8,7 @@ from loyalty_gateway.adjustment import Everyone, Instruction, Receipt
 from loyalty_gateway.customer import Enrolment
 from loyalty_gateway.ledger.enrolling import Register
 from loyalty_gateway.ledger.everyone import Change
-from loyalty_gateway.ledger.jobs import accept, check_reached, hold_and_catch_up, last_job, weigh_since
+from loyalty_gateway.ledger.jobs import accept, check_reached, hold_and_catch_up, last_job
 from loyalty_gateway.ledger.keys import Keys
 from loyalty_gateway.ledger.orders import (
     Behind,
@@ -93,13 +93,10 @@ def _for_everyone(dialect: Dialect, order: Order[Instruction | Job], terms: Term
     yield from keys.load(dialect)
     receipt = keys.earlier(order)
     if receipt is None:
-        # One after another: a job that has not reached everybody stands before whatever else is for everybody, and
-        # nobody may accept one meanwhile.
-        if not isinstance(order.task, Job):
-            yield from last_job(dialect, order.merchant_id)
+        # One after another: a job that has not reached everybody stands before whatever else is for everybody.
         yield from check_reached(order.merchant_id)
         if isinstance(order.task, Job):
-            count = yield from _accept(dialect, order.task, order.merchant_id, terms)
+            count = yield from accept(dialect, order.task, order.merchant_id, now=terms.now)
         else:
             count = yield from _move_everyone(dialect, order.task, order.merchant_id, terms)
         receipt = Receipt(merchant_id=order.merchant_id, count=count)
@@ -113,6 +110,9 @@ def _move_everyone(dialect: Dialect, task: Instruction, merchant_id: int, terms:
     change = Change(dialect, task, merchant_id, now=terms.now)
     if (yield from change.is_of_more_than(terms.everyone_at_once)):
         raise Unweighed
+    # Nobody may accept a job from here on, and nobody has since it was looked for.
+    yield from last_job(dialect, merchant_id)
+    yield from check_reached(merchant_id)
     weighed = yield from change.weigh(locking=True)
     weighed.check()
     yield from change.write(passing_over=True)
@@ -120,14 +120,6 @@ def _move_everyone(dialect: Dialect, task: Instruction, merchant_id: int, terms:
         # Somebody else enrolled a customer, whom nobody weighed and the entries may reach.
         raise Overtaken
     return weighed.wallets
-
-
-def _accept(dialect: Dialect, job: Job, merchant_id: int, terms: Terms) -> Work[int]:
-    """How many wallets are to be adjusted; raises Problem where somebody who moved meanwhile could not be."""
-    (yield from weigh_since(dialect, job.instruction, merchant_id, job.weighing)).check()
-    wallets = job.weighing.wallets
-    yield from accept(job.instruction, merchant_id, wallets=wallets, now=terms.now)
-    return wallets
 
 
 def _adjust(dialect: Dialect, orders: Sequence[Order[Instruction]], terms: Terms) -> Work[list[Outcome]]:

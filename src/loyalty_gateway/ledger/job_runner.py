@@ -10,6 +10,8 @@ from loyalty_gateway.ledger.jobs import Chunk
 from loyalty_gateway.problem import Code, Problem
 
 _CHUNK_SECONDS: Final = 0.05
+_BETWEEN_SECONDS: Final = 0.002
+"""Another process waits for a moment in which nobody writes."""
 _SMALLEST_CHUNK: Final = 250
 _LARGEST_CHUNK: Final = 20_000
 _LOOK_EVERY_SECONDS: Final = 1.0
@@ -51,7 +53,9 @@ class JobRunner:
     async def _run(self) -> None:
         while not self._closing:
             self._woken.clear()
-            if not await self._carry_on():
+            if await self._carry_on():
+                await asyncio.sleep(_BETWEEN_SECONDS)
+            else:
                 await self._wait()
 
     async def _carry_on(self) -> bool:

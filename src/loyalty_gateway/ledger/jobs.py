@@ -13,7 +13,7 @@ import msgspec
 from loyalty_gateway import engine
 from loyalty_gateway.adjustment import Entry, Instruction, Merchant, Wallet
 from loyalty_gateway.ledger.everyone import Change, Weighed
-from loyalty_gateway.ledger.orders import Behind, Overtaken, Weighing
+from loyalty_gateway.ledger.orders import Behind, Job, Overtaken, Weighing
 from loyalty_gateway.ledger.statements import Dialect, Insert, NewIds, Statement, Update, Work, only
 from loyalty_gateway.ledger.tables import (
     ENTRIES,
@@ -27,6 +27,10 @@ from loyalty_gateway.ledger.tables import (
 from loyalty_gateway.problem import Code, Problem
 
 _UNFINISHED: Final = "finished_at IS NULL"
+_LONGEST_TRANSACTION: Final = 35_000_000
+"""Microseconds; a server ends one that waits longer for a lock or stands still."""
+
+_NEVER: Final = 2**63 - 1
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Instruction).decode
@@ -71,13 +75,16 @@ class _Accepted(NamedTuple):
     accepted_at: int
 
 
-def weigh(dialect: Dialect, instruction: Instruction, merchant_id: int) -> Work[Weighing]:
+def weigh(dialect: Dialect, instruction: Instruction, merchant_id: int, *, now: int) -> Work[Weighing]:
     """Looks through all of a merchant's wallets; raises Behind, and Problem where one could not be adjusted."""
     yield from check_reached(merchant_id)
+    # Where ids do not rise with commits, those asked for a while ago may belong to a transaction under way.
+    before = _NEVER if dialect.ids_rise else now - _LONGEST_TRANSACTION
     rows = yield Statement(
-        "SELECT (SELECT coalesce(max(id), 0) FROM wallets WHERE merchant_id = :merchant_id), "
-        "(SELECT coalesce(max(id), 0) FROM entries WHERE merchant_id = :merchant_id)",
-        {"merchant_id": merchant_id},
+        "SELECT coalesce((SELECT id FROM wallets WHERE merchant_id = :merchant_id AND created_at < :before "
+        "ORDER BY id DESC LIMIT 1), 0), coalesce((SELECT id FROM entries WHERE merchant_id = :merchant_id "
+        "AND occurred_at < :before ORDER BY id DESC LIMIT 1), 0)",
+        {"merchant_id": merchant_id, "before": before},
     )
     weighed = yield from Change(dialect, instruction, merchant_id, now=0).weigh(locking=False)
     weighed.check()
@@ -87,8 +94,9 @@ def weigh(dialect: Dialect, instruction: Instruction, merchant_id: int) -> Work[
 def weigh_since(dialect: Dialect, instruction: Instruction, merchant_id: int, weighing: Weighing) -> Work[Weighed]:
     """Looks through the wallets that were made or moved since all of them were weighed.
 
-    Whoever moves at this very moment through another gateway may not be seen, nor who is no longer excluded since;
-    a job leaves such a customer alone, and says so, where there is too little when it gets there.
+    Who is no longer excluded since is not seen, nor, where a database gives ids to each of its nodes in advance,
+    who moves through another gateway meanwhile; a job leaves such a customer alone, and says so, where there is
+    too little when it gets there.
     """
     change = Change(
         dialect,
@@ -103,27 +111,26 @@ def weigh_since(dialect: Dialect, instruction: Instruction, merchant_id: int, we
     return (yield from change.weigh(locking=False))
 
 
-def accept(instruction: Instruction, merchant_id: int, *, wallets: int, now: int) -> Work[None]:
-    """Makes a job of an instruction for so many ``wallets``; raises Overtaken where somebody else made one."""
-    # Whoever enrols a customer holds the merchant's row too, so that a new wallet is behind a job or before it.
-    rows = yield Statement(
-        "UPDATE merchants SET last_job = last_job + 1 WHERE id = :merchant_id RETURNING last_job",
-        {"merchant_id": merchant_id},
-    )
-    number = only(rows)[0]
+def accept(dialect: Dialect, job: Job, merchant_id: int, *, now: int) -> Work[int]:
+    """Makes a job of an instruction for everyone; gives how many wallets it is of.
+
+    Raises Problem where somebody who moved since the weighing could not be adjusted, Overtaken where somebody else
+    made a job meanwhile.
+    """
+    # Whoever enrols a customer holds the merchant's row too, so that a new wallet is behind a job or before it;
+    # and so does what is carried out for everyone at once.
+    number = 1 + (yield from last_job(dialect, merchant_id, accepting=True))
     if (yield from _unfinished(merchant_id)) is not None:
         raise Overtaken
+    (yield from weigh_since(dialect, job.instruction, merchant_id, job.weighing)).check()
+    named = {"merchant_id": merchant_id, "number": number}
+    yield Statement("UPDATE merchants SET last_job = :number WHERE id = :merchant_id", named)
     yield Statement(
         "INSERT INTO jobs (merchant_id, number, instruction, wallets, reached, passed, accepted_at) "
         "VALUES (:merchant_id, :number, :instruction, :wallets, 0, 0, :now)",
-        {
-            "merchant_id": merchant_id,
-            "number": number,
-            "instruction": _encode(instruction).decode(),
-            "wallets": wallets,
-            "now": now,
-        },
+        named | {"instruction": _encode(job.instruction).decode(), "wallets": job.weighing.wallets, "now": now},
     )
+    return job.weighing.wallets
 
 
 def _unfinished(merchant_id: int) -> Work[_Accepted | None]:
@@ -143,13 +150,15 @@ def is_any_unfinished(_dialect: Dialect) -> Work[bool]:
     return bool((yield Statement(f"SELECT 1 FROM jobs WHERE {_UNFINISHED} LIMIT 1")))
 
 
-def last_job(dialect: Dialect, merchant_id: int) -> Work[int]:
+def last_job(dialect: Dialect, merchant_id: int, *, accepting: bool = False) -> Work[int]:
     """The merchant's last job; nobody accepts another one until the transaction ends.
 
-    It counts as having reached the wallets made in this transaction.
+    It counts as having reached the wallets made in this transaction. Who is ``accepting`` the next one keeps
+    others from making wallets too.
     """
+    hold = dialect.holding if accepting else dialect.sharing
     rows = yield Statement(
-        f"SELECT last_job FROM merchants WHERE id = :merchant_id {dialect.sharing}", {"merchant_id": merchant_id}
+        f"SELECT last_job FROM merchants WHERE id = :merchant_id {hold}", {"merchant_id": merchant_id}
     )
     return int(only(rows)[0])
 
@@ -260,7 +269,14 @@ def advance(dialect: Dialect, *, at_most: int, now: int) -> Work[Chunk | None]:
         among="w.id > :reached AND w.id <= :last AND w.job < :job",
         parameters={"reached": reached, "last": last, "job": number},
     )
-    weighed = yield from change.weigh(locking=True)
+    if dialect.locking_wallets:
+        # All of the chunk in the order of ids, also those whom the change passes over.
+        yield Statement(
+            "SELECT count(*) FROM (SELECT w.id FROM wallets w WHERE w.merchant_id = :merchant_id "
+            f"AND w.id > :reached AND w.id <= :last {dialect.locking_wallets}) AS held",
+            {"merchant_id": merchant_id, "reached": reached, "last": last},
+        )
+    weighed = yield from change.weigh(locking=False)
     if weighed.short or weighed.over:
         yield change.refused(
             "INSERT INTO job_refusals (merchant_id, job, wallet_id, code) "

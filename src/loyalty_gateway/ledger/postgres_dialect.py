@@ -28,6 +28,7 @@ class PostgresDialect:
     greatest = "greatest"
     locking_wallets = "ORDER BY w.id FOR UPDATE OF w"
     sharing = "FOR SHARE"
+    holding = "FOR UPDATE"
     ids_rise = False
     locking_job = "FOR UPDATE SKIP LOCKED"
     new_entry_id = "nextval('entries_id')"

@@ -28,6 +28,8 @@ R = TypeVar("R")
 _BUSY_TIMEOUT_SECONDS: Final = 2.0
 _LOCK_SECONDS: Final = 0.1
 """How long the lock is asked for: somebody may be looking, for a moment, whether it is held."""
+_BESIDE_BUSY_TIMEOUT_MILLISECONDS: Final = 10_000
+"""Who works beside the process that serves waits longer: that one writes most of the time."""
 _FORGET_KEYS_EVERY_SECONDS: Final = 60
 _FORGET_KEYS_AT_ONCE: Final = 5_000
 _READERS: Final = 2
@@ -181,7 +183,9 @@ class SqliteLedger(StoredLedger):
                 self._lock = _locked(self._path)
             self._db = _connect(self._path)
             self._db.execute(f"PRAGMA cache_size = -{_WRITER_CACHE_KIBIBYTES}")
-            _migrate(self._db, self._path)
+            if not self._alone:
+                self._db.execute(f"PRAGMA busy_timeout = {_BESIDE_BUSY_TIMEOUT_MILLISECONDS}")
+            _migrate(self._db, self._path, alone=self._alone)
         except (sqlite3.Error, OSError) as error:
             raise ConfigurationError(f"ledger: sqlite:///{self._path}", f"cannot be opened: {error}") from error
 
@@ -297,7 +301,7 @@ def _connect(path: str) -> sqlite3.Connection:
 
 def _locked(path: str) -> TextIO:
     """A file beside the ledger that this process has to itself until it ends, however it ends."""
-    lock = Path(f"{path}.lock").open("a+", encoding="utf-8")  # noqa: SIM115 - open as long as the ledger is
+    lock = _lock_of(path).open("a+", encoding="utf-8")
     deadline = time.monotonic() + _LOCK_SECONDS
     while not (is_ours := _taken(lock, fcntl.LOCK_EX)) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -316,10 +320,16 @@ def _locked(path: str) -> TextIO:
 def _is_served(path: str) -> bool:
     """Whether another process has the ledger to itself, as far as serving goes."""
     try:
-        with Path(f"{path}.lock").open(encoding="utf-8") as lock:
+        with _lock_of(path).open(encoding="utf-8") as lock:
             return not _taken(lock, fcntl.LOCK_SH)
-    except FileNotFoundError:
+    except OSError:
+        # There is none, or it cannot be asked; transactions keep two processes apart all the same.
         return False
+
+
+def _lock_of(path: str) -> Path:
+    """The lock of the file itself, by whichever name it was called."""
+    return Path(f"{Path(path).resolve()}.lock")
 
 
 def _taken(lock: TextIO, kind: int) -> bool:
@@ -330,13 +340,20 @@ def _taken(lock: TextIO, kind: int) -> bool:
     return True
 
 
-def _migrate(db: sqlite3.Connection, path: str) -> None:
+def _migrate(db: sqlite3.Connection, path: str, *, alone: bool) -> None:
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > len(MIGRATIONS):
         raise ConfigurationError(
             f"ledger: sqlite:///{path}",
             f"has schema version {version}, this gateway knows up to {len(MIGRATIONS)}; use a newer gateway",
         )
+    if version == len(MIGRATIONS):
+        return
+    if not alone and _is_served(path):
+        what = (
+            "is served by a process of an earlier version; stop that first, so that the ledger can be brought up"
+        )
+        raise ConfigurationError(f"ledger: sqlite:///{path}", what)
     db.execute("BEGIN EXCLUSIVE")
     try:
         (version,) = db.execute("PRAGMA user_version").fetchone()

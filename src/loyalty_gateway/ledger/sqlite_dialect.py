@@ -18,6 +18,7 @@ class SqliteDialect:
     greatest = "max"
     locking_wallets = ""
     sharing = ""
+    holding = ""
     ids_rise = True
     locking_job = ""
     new_entry_id = ":first_entry_id - 1 + row_number() OVER (ORDER BY id)"

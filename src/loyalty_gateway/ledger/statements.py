@@ -71,6 +71,9 @@ class Dialect(Protocol):
     sharing: str
     """What ends a SELECT of a row that nobody may change before the transaction ends; others may share it."""
 
+    holding: str
+    """What ends a SELECT of a row that nobody else may change or share before the transaction ends."""
+
     locking_job: str
     """What ends a SELECT of a job with which nobody else may carry on meanwhile; without those of others."""
 

@@ -32,6 +32,7 @@ from loyalty_gateway.ledger.orders import (
 )
 from loyalty_gateway.ledger.reading import Reader
 from loyalty_gateway.ledger.statements import Dialect, Statement, Work
+from loyalty_gateway.problem import Code, Problem
 
 R = TypeVar("R")
 
@@ -149,7 +150,7 @@ class StoredLedger(ABC):
 
         def work(dialect: Dialect) -> Work[Weighing]:
             merchant_id = yield from self._known_merchant_id(instruction.merchant)
-            return (yield from weigh(dialect, instruction, merchant_id))
+            return (yield from weigh(dialect, instruction, merchant_id, now=self._clock()))
 
         return await self._read(work, is_long=True)
 
@@ -174,8 +175,13 @@ class StoredLedger(ABC):
     async def _reach(self, merchant: Merchant, behind: Behind, patience: Patience) -> None:
         """Has the merchant's job reach these wallets, or waits a little for it to reach all; raises Problem."""
         if behind.wallet_ids:
-            await self._groups.join(Reach(merchant, behind.wallet_ids))
-            return
+            try:
+                await self._groups.join(Reach(merchant, behind.wallet_ids))
+            except Problem as problem:
+                if problem.code is not Code.RECORD_BUSY:
+                    raise
+            else:
+                return
         await patience.wait()
 
     def _known_merchant_id(self, merchant: Merchant) -> Work[int]:
