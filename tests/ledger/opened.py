@@ -58,7 +58,7 @@ class Gauged:
 class Opened:
     """A ledger with what surrounds it; work that takes longer than ``patience`` seconds fails."""
 
-    def __init__(self, store: Store, *, patience: float = 20, **options: Any) -> None:
+    def __init__(self, store: Store, *, patience: float = 60, **options: Any) -> None:
         self.store = store
         self._patience = patience
         self.rows = store.rows

@@ -347,7 +347,8 @@ def _migrate(db: sqlite3.Connection, path: str, *, alone: bool) -> None:
             f"ledger: sqlite:///{path}",
             f"has schema version {version}, this gateway knows up to {len(MIGRATIONS)}; use a newer gateway",
         )
-    if version == len(MIGRATIONS):
+    if version == len(MIGRATIONS) and not alone:
+        # Whoever serves tries all the same, to see at start whether the file can be written.
         return
     if not alone and _is_served(path):
         what = (
