@@ -1,4 +1,4 @@
-"""Prism, the mock server from npm: installed outside the repository, started over the corrected spec."""
+"""Prism, the mock server and proxy from npm: installed outside the repository, started over a corrected spec."""
 
 import json
 import os
@@ -32,9 +32,22 @@ def find_or_install() -> Path | None:
     return script
 
 
-def command(script: Path, folder: Path, port: int, *, quiet: bool) -> list[str]:
+def mock(script: Path, folder: Path, port: int, *, quiet: bool) -> list[str]:
     """The command that mocks Mage's corrected document, which is written into the folder."""
-    document = folder / "mage.json"
-    document.write_text(json.dumps(load_document("mage", specs_folder()).corrected), encoding="utf-8")
-    mock = ["node", str(script), "mock", "--host", "127.0.0.1", "--port", str(port)]
-    return [*mock, *(["--verboseLevel", "silent"] if quiet else []), str(document)]
+    return [*_command(script, "mock", port, quiet=quiet), str(_document("mage", folder))]
+
+
+def proxy(script: Path, folder: Path, port: int, vendor: str, upstream: str, *, quiet: bool) -> list[str]:
+    """The command that holds what goes to a server and comes back against a vendor's corrected document."""
+    return [*_command(script, "proxy", port, quiet=quiet), str(_document(vendor, folder)), upstream]
+
+
+def _command(script: Path, mode: str, port: int, *, quiet: bool) -> list[str]:
+    command = ["node", str(script), mode, "--host", "127.0.0.1", "--port", str(port)]
+    return [*command, *(["--verboseLevel", "silent"] if quiet else [])]
+
+
+def _document(vendor: str, folder: Path) -> Path:
+    document = folder / f"{vendor}.json"
+    document.write_text(json.dumps(load_document(vendor, specs_folder()).corrected), encoding="utf-8")
+    return document

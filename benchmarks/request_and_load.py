@@ -1,4 +1,4 @@
-"""The one request of every comparison, asked once or by ``wrk`` as often as a server answers it."""
+"""The one request of a comparison, asked once or by ``wrk`` as often as a server answers it."""
 
 import json
 import re
@@ -17,13 +17,26 @@ FIRST_CUSTOMER: Final = 6_000_000_000
 HEADERS: Final[Mapping[str, str]] = {"authorization": "mage_demo_key", "content-type": "application/json"}
 BODY: Final = '{"adjustment":5,"note":"Goodwill gesture","send_email":false}'
 
+_CUSTOMER: Final = "{customer}"
+
+
+class Asked(NamedTuple):
+    """A request; ``{customer}`` in its path or body stands for the number of the customer whose turn it is."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: str
+
+
+MAGE: Final = Asked(f"/v1/customers/{_CUSTOMER}/points", HEADERS, BODY)
+
 # Wallets are visited in steps of a prime, so that neighbours in time are no neighbours in the file.
 _LUA = """
 local n = 0
 request = function()
   n = n + 1
   local customer = FIRST + (n * 7919) % COUNT * STEP
-  return wrk.format("POST", string.format("PREFIX/v1/customers/%d/points", customer), {HEADERS}, 'BODY')
+  return wrk.format("POST", "PREFIX" .. [[PATH]], {HEADERS}, [[BODY]])
 end
 done = function(summary, latency, requests)
   local failed = summary.errors.status + summary.errors.connect + summary.errors.read + summary.errors.timeout
@@ -43,10 +56,11 @@ class Sample(NamedTuple):
 
 
 class Target(NamedTuple):
-    """Where the request goes: a base URL, and the Shopify ids of the customers whose turn it is."""
+    """Where the request goes: a base URL, and the numbers of the customers whose turn it is."""
 
     url: str
     customers: range
+    asked: Asked = MAGE
 
 
 def ask(target: Target) -> tuple[int, Any]:
@@ -55,7 +69,9 @@ def ask(target: Target) -> tuple[int, Any]:
     assert parts.hostname is not None
     connection = HTTPConnection(parts.hostname, parts.port, timeout=10)
     try:
-        connection.request("POST", path_of(parts.path, target.customers[0]), BODY, dict(HEADERS))
+        customer = str(target.customers[0])
+        path, body = (text.replace(_CUSTOMER, customer) for text in (target.asked.path, target.asked.body))
+        connection.request("POST", parts.path + path, body, dict(target.asked.headers))
         answer = connection.getresponse()
         content = answer.read()
     finally:
@@ -65,7 +81,7 @@ def ask(target: Target) -> tuple[int, Any]:
 
 def path_of(prefix: str, customer: int) -> str:
     """The path of the adjustment of one customer."""
-    return f"{prefix}/v1/customers/{customer}/points"
+    return prefix + MAGE.path.replace(_CUSTOMER, str(customer))
 
 
 def load(target: Target, folder: Path, *, connections: int, seconds: int) -> Sample:
@@ -88,7 +104,8 @@ def _lua(target: Target) -> str:
         "COUNT": len(target.customers),
         "STEP": target.customers.step,
         "PREFIX": urlsplit(target.url).path,
-        "HEADERS": ", ".join(f'["{name}"]="{value}"' for name, value in HEADERS.items()),
-        "BODY": BODY,
+        "PATH": target.asked.path.replace(_CUSTOMER, "]] .. customer .. [["),
+        "HEADERS": ", ".join(f'["{name}"]="{value}"' for name, value in target.asked.headers.items()),
+        "BODY": target.asked.body.replace(_CUSTOMER, "]] .. customer .. [["),
     }
     return re.sub("|".join(words), lambda word: str(words[word[0]]), _LUA)

@@ -12,13 +12,15 @@ from typing import Any, Final, NamedTuple
 import yaml
 
 import prism
-from machine import SERVER_CORE, pinned
-from request_and_load import FIRST_CUSTOMER, HEADERS, Target, ask
+from machine import GENERATOR_CORE, SERVER_CORE, pinned
+from request_and_load import FIRST_CUSTOMER, HEADERS, MAGE, Asked, Target, ask
 
 BARE: Final = "bare Starlette"
 FASTAPI: Final = "FastAPI by hand"
 OPENAPI_CORE: Final = "openapi-core middleware"
 PRISM: Final = "Prism mock"
+STUB: Final = "the upstream itself"
+PRISM_PROXY: Final = "Prism proxy"
 
 _HERE = Path(__file__).parent
 _START_SECONDS = 60
@@ -51,7 +53,7 @@ def peers(folder: Path, *, quiet: bool) -> Iterator[list[Server]]:
         ]
         if (script := prism.find_or_install()) is not None:
             port = _free_port()
-            command = prism.command(script, folder, port, quiet=quiet)
+            command = prism.mock(script, folder, port, quiet=quiet)
             servers.append(stack.enter_context(_running(PRISM, command, port, folder)))
         yield servers
 
@@ -71,6 +73,56 @@ def gateway(
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
     with _running(name, serve(path, port), port, ledger.parent, "/mage", customers) as server:
         yield server
+
+
+@contextlib.contextmanager
+def stub(folder: Path, asked: Asked) -> Iterator[Server]:
+    """An upstream that costs next to nothing, on the generator's core: it gives one answer to everything."""
+    port = _free_port()
+    command = [sys.executable, str(_HERE / "fixed_answer.py"), str(port)]
+    with _running(STUB, command, port, folder, asked=asked, core=GENERATOR_CORE) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def prism_proxy(folder: Path, upstream: Server, vendor: str, *, quiet: bool) -> Iterator[Server | None]:
+    """Prism before a server; ``None`` where it cannot be installed."""
+    script = prism.find_or_install()
+    if script is None:
+        yield None
+        return
+    port = _free_port()
+    command = prism.proxy(script, folder, port, vendor, upstream.target.url, quiet=quiet)
+    with _running(PRISM_PROXY, command, port, folder, asked=upstream.target.asked) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def shim(
+    name: str, folder: Path, vendor: str, credentials: Mapping[str, str], backend: Any, asked: Asked
+) -> Iterator[Server]:
+    """The gateway before a server, with everything on."""
+    port = _free_port()
+    path = folder / f"{port}.yaml"
+    config = shim_config(folder / f"{port}.db", vendor, credentials, backend)
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    with _running(name, serve(path, port), port, folder, f"/{vendor}", asked=asked) as server:
+        yield server
+
+
+def shim_config(ledger: Path, vendor: str, credentials: Mapping[str, str], backend: Any) -> dict[str, Any]:
+    """One vendor elsewhere, whose rate limits are counted and never reached."""
+    return {
+        "ledger": f"sqlite:///{ledger}",
+        "merchants": {"demo": {}},
+        "vendors": {
+            vendor: {
+                "credentials": [{"merchant": "demo", **credentials}],
+                "backend": backend,
+                "rate_limits": {"requests": "100000000/1s", "minute": "100000000/60s"},
+            }
+        },
+    }
 
 
 def gateway_config(ledger: str) -> dict[str, Any]:
@@ -117,12 +169,15 @@ def _running(
     folder: Path,
     prefix: str = "",
     customers: range = _ANY_CUSTOMERS,
+    *,
+    asked: Asked = MAGE,
+    core: int = SERVER_CORE,
 ) -> Iterator[Server]:
     log = folder / f"{port}.log"
-    with log.open("wb") as out, pinned(SERVER_CORE):
+    with log.open("wb") as out, pinned(core):
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
     try:
-        target = Target(f"http://127.0.0.1:{port}{prefix}", customers)
+        target = Target(f"http://127.0.0.1:{port}{prefix}", customers, asked)
         _wait_for_answer(name, target, process, log)
         yield Server(name, process.pid, target)
     finally:

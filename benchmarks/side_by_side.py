@@ -3,8 +3,8 @@
 All take turns. Servers share one core, the generator (``wrk``) has another. The gateway does all of its work:
 credentials, rate limits counted (high enough never to refuse), request and answer checked by the spec, durable
 commits on SQLite, metrics. Every server logs as it does by default, to a file; ``--quiet-peers`` takes the peers'
-request lines away. With ``--ledger-of``, ``--postgres``, ``--everyone``, ``--memory`` or ``--start`` one other
-question is answered instead.
+request lines away. With ``--shim``, ``--ledger-of``, ``--postgres``, ``--everyone``, ``--memory`` or ``--start``
+one other question is answered instead.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import everyone
 import large_ledger
 import on_postgres
 import peer_comparison
+import shim
 from machine import GENERATOR_CORE, SERVER_CORE
 
 
@@ -36,6 +37,8 @@ def main() -> None:
             endurance.memory(folder, chosen.memory)
         elif chosen.postgres:
             on_postgres.compare(folder, rounds=chosen.rounds, seconds=chosen.seconds)
+        elif chosen.shim:
+            shim.compare(folder, chosen.connections, chosen.rounds, chosen.seconds, quiet_peers=chosen.quiet_peers)
         elif chosen.everyone is not None:
             everyone.compare(folder, chosen.everyone, rounds=chosen.rounds)
         elif chosen.ledger_of is not None:
@@ -61,6 +64,9 @@ def _arguments() -> argparse.ArgumentParser:
         help="a ledger of that size beside an empty one, such as 1000000:5000000",
     )
     instead.add_argument("--postgres", action="store_true", help="the gateway on PostgreSQL beside SQLite")
+    instead.add_argument(
+        "--shim", action="store_true", help="the gateway before a vendor's server beside Prism's proxy"
+    )
     instead.add_argument(
         "--everyone", type=int, metavar="WALLETS", help="an adjustment of so many wallets at once beside bare SQL"
     )

@@ -162,8 +162,9 @@ class PostgresDatabase:
             "jobs",
             "job_refusals",
             "gateways",
+            "intents",
         )
-        sequences = ("merchants_id_seq", "wallets_id", "entries_id")
+        sequences = ("merchants_id_seq", "wallets_id", "entries_id", "intents_id")
         self.server.execute(
             "; ".join(
                 [f"DELETE FROM {table}" for table in tables]

@@ -13,6 +13,8 @@ from starlette.testclient import TestClient
 import bare
 import fastapi_by_hand
 import openapi_core_middleware
+import servers
+import shim
 from conftest import StartGateway
 from figures import Round
 from filled_ledger import fill
@@ -103,3 +105,37 @@ def test_targets_are_held_against_the_ratios_of_each_round() -> None:
 
     assert [(verdict.measured, verdict.met) for verdict in many] == [("0.70×", True), ("26.00 ms", False)]
     assert (alone.wanted, alone.measured, alone.met) == ("≤ 1.50 ms", "1.00 ms", True)
+
+
+def test_the_upstream_of_the_shims_gives_an_answer_that_keeps_the_contract(
+    start_gateway: StartGateway, tmp_path: Path
+) -> None:
+    with servers.stub(tmp_path, shim.ASKED) as stub:
+        config = servers.shim_config(tmp_path / "x.db", shim.VENDOR, shim.CREDENTIALS, shim.passing_to(stub))
+        gateway = start_gateway(config)
+
+        answer = gateway.client.post(
+            f"/{shim.VENDOR}{shim.ASKED.path}", content=shim.ASKED.body, headers=dict(shim.ASKED.headers)
+        )
+        gateway.client.__exit__()
+
+    (line,) = gateway.lines()
+    assert (answer.status_code, line["status"]) == (200, 200)
+    assert not {"defects", "request_defects"} & set(line)
+
+
+def test_a_shim_is_held_against_the_proxy_and_against_the_upstream_itself() -> None:
+    one = Round(
+        samples={
+            servers.STUB: Sample(1, 9_000, 0.1, 2),
+            servers.PRISM_PROXY: Sample(1, 100, 9, 9),
+            "ours": Sample(1, 260, 2.2, 9),
+        },
+        sync=0.5,
+    )
+
+    (many,) = shim.verdicts("ours", 64, [one])
+    (alone,) = shim.verdicts("ours", 1, [one])
+
+    assert (many.measured, many.met) == ("2.60×", True)
+    assert (alone.measured, alone.met) == ("2.10 ms", False)

@@ -205,6 +205,14 @@ def test_the_tier_is_the_highest_whose_threshold_the_lifetime_points_reach(
             assert wallet.tier == (reached[-1] if reached else None)
 
 
+@pytest.mark.parametrize("points_delta", [50, -50])
+@pytest.mark.parametrize("lifetime", Lifetime)
+def test_an_amount_is_said_to_move_the_earned_counter_where_it_does(lifetime: Lifetime, points_delta: int) -> None:
+    earned = engine.earned_after(1_000, points_delta, lifetime)
+
+    assert lifetime.moves_earned(points_delta) is (earned != 1_000)
+
+
 def _asking(points: int, lifetime: Lifetime) -> Adjustment:
     return Adjustment(customers=(JANE,), points_delta=points, lifetime=lifetime)
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from loyalty_gateway.app import load_contract
+from loyalty_gateway.loss_commands import all_pairs, told_of
 from loyalty_gateway.spec import specs_folder
 from loyalty_gateway.vendor import Evidence, Vendor, discover
 
@@ -46,9 +47,18 @@ def ignored(vendors: Mapping[str, Vendor]) -> str:
     return "\n".join(lines)
 
 
+def losses(vendors: Mapping[str, Vendor]) -> str:
+    """What becomes of each part of an adjustment, for each client's dialect at each upstream."""
+    lines = ["| client → upstream | survives | emulated | lost |", "|---|---|---|---|"]
+    lines += [
+        f"| {pair.client} → {pair.upstream} | " + " | ".join(told_of(pair)) + " |" for pair in all_pairs(vendors)
+    ]
+    return "\n".join(lines)
+
+
 def generated(text: str, vendors: Mapping[str, Vendor]) -> str:
     """The text with everything between its ``generated`` markers written anew."""
-    parts = {"operations": operations, "parity": parity, "ignored": ignored}
+    parts = {"operations": operations, "parity": parity, "ignored": ignored, "losses": losses}
 
     def write(match: re.Match[str]) -> str:
         return f"{match[1]}\n{parts[match[2]](vendors)}\n{match[3]}"

@@ -47,6 +47,11 @@ def customer_reference(namespace: str, value: str) -> CustomerReference:
     return CustomerReference(namespace, value) if own is None else CustomerReference(OWN_NAMESPACE, own[1])
 
 
+def spelt(reference: CustomerReference) -> str:
+    """The reference as the text that ``customer_reference`` reads as the same, in whichever namespace."""
+    return own_name(int(reference.value)) if reference.namespace == OWN_NAMESPACE else reference.value
+
+
 def whole_points(number: float) -> int:
     """A whole number as an integer, ``5.0`` being 5; raises Problem AMOUNT_OUT_OF_RANGE beyond 64 bits."""
     points = int(number)
@@ -81,6 +86,19 @@ class Lifetime(enum.Enum):
     """A deduction was burned, an addition counts nowhere."""
     UNTOUCHED = "untouched"
     """Neither counter moves."""
+
+    def moves_earned(self, points_delta: int) -> bool:
+        """Whether the earned counter follows this amount, which is what a vendor's single flag is about.
+
+        A deduction that was burned leaves it alone, and with it the tier.
+        """
+        match self:
+            case Lifetime.NET_EARNED:
+                return True
+            case Lifetime.EARN_AND_BURN | Lifetime.EARN_ONLY:
+                return points_delta > 0
+            case Lifetime.BURN_ONLY | Lifetime.UNTOUCHED:
+                return False
 
 
 class Adjustment(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from loyalty_gateway.authentication import Authenticator, Credential
 from loyalty_gateway.body import parse_json
 from loyalty_gateway.config import Config, MerchantConfig, VendorConfig
 from loyalty_gateway.customer import Enrolment
-from loyalty_gateway.endpoint import Endpoint
+from loyalty_gateway.endpoint import Backend, Endpoint
 from loyalty_gateway.journal import Journal
 from loyalty_gateway.ledger import Ledger
 from loyalty_gateway.ledger.sqlite import SqliteLedger
@@ -28,6 +28,8 @@ from loyalty_gateway.problem import Code, ConfigurationError, Problem
 from loyalty_gateway.rate_limit import RateLimits
 from loyalty_gateway.routing import Paths
 from loyalty_gateway.spec import Contract, Document, load_document, specs_folder
+from loyalty_gateway.upstream.transport import Transport
+from loyalty_gateway.upstream.upstreams import make_upstreams
 from loyalty_gateway.vendor import Vendor
 
 _LOG = logging.getLogger(__name__)
@@ -58,6 +60,7 @@ def create_app(  # noqa: PLR0913 - what may be given instead of the usual parts
     journal: Journal | None = None,
     ledger: Ledger | None = None,
     contracts: Mapping[str, Contract] | None = None,
+    transport: Transport | None = None,
 ) -> Starlette:
     """The gateway as an ASGI application; its ledger opens and closes with the application's lifespan.
 
@@ -68,6 +71,7 @@ def create_app(  # noqa: PLR0913 - what may be given instead of the usual parts
         journal: where request lines go, by default to standard output.
         ledger: a ledger to use instead of the configured one.
         contracts: contracts loaded before, by vendor; the others are loaded.
+        transport: by which upstreams are called, instead of the one over sockets.
 
     Raises:
         ConfigurationError: a spec, overlay, credential or path alias is wrong.
@@ -78,15 +82,32 @@ def create_app(  # noqa: PLR0913 - what may be given instead of the usual parts
     witness = Witness(metrics, journal)
     ledger = ledger or open_ledger(config, metrics, alone=True, runs_jobs=True)
     merchants = {name: _merchant(name, chosen) for name, chosen in config.merchants.items()}
+    known_contracts = dict(contracts or {})
+
+    def contract_of(name: str) -> Contract:
+        if name not in known_contracts:
+            overlays = config.vendors[name].overlays if name in config.vendors else ()
+            known_contracts[name] = _contract(vendors[name], overlays, specs)
+        return known_contracts[name]
+
+    upstreams = make_upstreams(
+        config,
+        vendors,
+        contract_of=contract_of,
+        ledger=ledger,
+        merchants=merchants,
+        metrics=metrics,
+        transport=transport,
+    )
     served = {
         name: _Served(
             endpoint=_endpoint(
                 vendors[name],
                 chosen,
-                contract=(contracts or {}).get(name) or _contract(vendors[name], chosen.overlays, specs),
+                contract=contract_of(name),
                 config=config,
                 merchants=merchants,
-                ledger=ledger,
+                backends={whose: upstreams.backends[name, whose] for whose in merchants},
                 metrics=metrics,
                 journal=journal,
             ),
@@ -109,8 +130,10 @@ def create_app(  # noqa: PLR0913 - what may be given instead of the usual parts
             await ledger.open()
             for merchant, references in customers:
                 await _enrol(ledger, merchant, references)
+            upstreams.start()
             yield
         finally:
+            await upstreams.close()
             await ledger.close()
             journal.close()
 
@@ -248,7 +271,7 @@ def _endpoint(  # noqa: PLR0913 - composing is naming every part
     contract: Contract,
     config: Config,
     merchants: Mapping[str, Merchant],
-    ledger: Ledger,
+    backends: Mapping[str, Backend],
     metrics: Metrics,
     journal: Journal,
 ) -> Endpoint:
@@ -270,7 +293,7 @@ def _endpoint(  # noqa: PLR0913 - composing is naming every part
         paths=Paths(contract.operations.values(), chosen.path_aliases, where),
         authenticator=Authenticator(vendor, credentials),
         rate_limits=RateLimits(vendor, chosen.rate_limits) if config.server.rate_limits else None,
-        backend=ledger,
+        backends=backends,
         metrics=metrics,
         log=journal,
         largest_body=config.server.largest_body,

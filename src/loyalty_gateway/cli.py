@@ -22,8 +22,18 @@ from loyalty_gateway.app import configured_merchant, create_app, open_ledger
 from loyalty_gateway.check import check_vendors, render_report
 from loyalty_gateway.config import LARGEST_PORT, Config, ServerConfig, load_config
 from loyalty_gateway.customer_files import CustomerFile
+from loyalty_gateway.intent_commands import settle_by_hand, tell_intents
 from loyalty_gateway.ledger import Ledger
 from loyalty_gateway.ledger.orders import Behind
+from loyalty_gateway.loss_commands import (
+    Wish,
+    all_pairs,
+    read_body,
+    render_json,
+    render_matrix,
+    render_translation,
+)
+from loyalty_gateway.loss_commands import translate as translate_request
 from loyalty_gateway.problem import ConfigurationError, Problem
 from loyalty_gateway.vendor import Vendor, discover
 
@@ -76,6 +86,47 @@ def check(
         reports = check_vendors(vendors, overlays)
         create_app(chosen, vendors, contracts={report.vendor.name: report.contract for report in reports})
         render_report(reports, sys.stdout)
+
+
+@commands.command()
+def matrix(
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with an example of each loss.")] = False,  # noqa: FBT002
+) -> None:
+    """Tell for every client's dialect and every upstream what survives, is emulated, or is lost."""
+    with _told_to_people():
+        pairs = all_pairs(discover())
+        if as_json:
+            render_json(pairs, sys.stdout)
+        else:
+            render_matrix(pairs, sys.stdout)
+
+
+@commands.command()
+def translate(  # noqa: PLR0913, PLR0917 - options
+    client: Annotated[str, typer.Option("--from", help="The vendor whose dialect the request is in.")],
+    upstream: Annotated[str, typer.Option("--to", help="The vendor who would be asked.")],
+    body: Annotated[
+        str | None, typer.Argument(help="The request's body, in a file; - reads standard input.")
+    ] = None,
+    operation: Annotated[str | None, typer.Option(help="Which of the client's operations, by its id.")] = None,
+    customer: Annotated[
+        str | None, typer.Option(help="The customer in the path; namespace:value names them for the upstream.")
+    ] = None,
+    query: Annotated[
+        list[str] | None, typer.Option(help="A field of the query: name=value; once for each.")
+    ] = None,
+    config: ConfigOption = Path("config.yaml"),
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,  # noqa: FBT002
+) -> None:
+    """Tell what an upstream would be asked for one request, and what is lost. Nothing is sent."""
+    with _told_to_people():
+        vendors = discover()
+        wish = Wish(client=client, upstream=upstream, operation=operation, customer=customer, query=query or ())
+        translation = translate_request(load_config(config, vendors), vendors, wish, read_body(body))
+        if as_json:
+            render_json(translation, sys.stdout)
+        else:
+            render_translation(translation, wish, sys.stdout)
 
 
 @whole_ledger.command()
@@ -160,6 +211,37 @@ def jobs(
         chosen = _override(load_config(config, discover()), None, None, ledger, no_rate_limits=False)
         whose = configured_merchant(chosen, merchant)
         work = partial(ledger_commands.tell_jobs, merchant=whose, number=number, out=sys.stdout)
+        uvloop.run(_on(open_ledger(chosen), work))
+
+
+@whole_ledger.command()
+def intents(
+    number: Annotated[int | None, typer.Argument(help="Tell what came of each customer of it, as CSV.")] = None,
+    config: ConfigOption = Path("config.yaml"),
+    ledger: LedgerOption = None,
+) -> None:
+    """List what was asked for at upstreams and is not settled; the parked ones wait for a person."""
+    with _told_to_people():
+        chosen = _override(load_config(config, discover()), None, None, ledger, no_rate_limits=False)
+        uvloop.run(_on(open_ledger(chosen), partial(tell_intents, number=number, out=sys.stdout)))
+
+
+@whole_ledger.command("settle")
+def settle_intent(  # noqa: PLR0913, PLR0917 - options
+    number: Annotated[int, typer.Argument(help="The intent's, as `ledger intents` tells it.")],
+    done: Annotated[bool, typer.Option("--done/--refused", help="Whether it was carried out at the upstream.")],
+    points: Annotated[
+        int | None, typer.Option(help="The points that took effect, if not those asked for.")
+    ] = None,
+    config: ConfigOption = Path("config.yaml"),
+    ledger: LedgerOption = None,
+    merchant: MerchantOption = "demo",
+) -> None:
+    """Write down what you found out at the upstream about a parked intent; retries get that outcome."""
+    with _told_to_people():
+        chosen = _override(load_config(config, discover()), None, None, ledger, no_rate_limits=False)
+        whose = configured_merchant(chosen, merchant)
+        work = partial(settle_by_hand, merchant=whose, number=number, done=done, points=points, out=sys.stdout)
         uvloop.run(_on(open_ledger(chosen), work))
 
 

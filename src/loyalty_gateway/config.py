@@ -16,11 +16,11 @@ from loyalty_gateway.adjustment import (
     CustomerReference,
     customer_reference,
 )
+from loyalty_gateway.backend_config import BackendConfig, parse_backend, parse_rate
 from loyalty_gateway.problem import ConfigurationError
 from loyalty_gateway.vendor import Vendor
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_RATE = re.compile(r"(\d+)\s*/\s*(\d+)\s*s")
 _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/\s]+")
 _PLACE = re.compile(r" - at `(?:key` in `)?\$(.*)`$")
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
@@ -68,11 +68,15 @@ class TierConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class MerchantConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A shop: what happens to customers nobody enrolled, its tiers, its customers at start."""
+    """A shop: what happens to customers nobody enrolled, its tiers, its customers at start.
+
+    ``backends`` has those of vendors whose backend is another one for this merchant.
+    """
 
     unknown_customers: Literal["refuse", "enrol"] = "refuse"
     tiers: tuple[TierConfig, ...] = ()
     customers: tuple[CustomerConfig, ...] = ()
+    backends: dict[str, Any] = {}
 
 
 class CredentialConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,9 +89,14 @@ class CredentialConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VendorConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """How one vendor is served; ``rate_limits`` give (requests, seconds) by the limit's name."""
+    """How one vendor is served; ``rate_limits`` give (requests, seconds) by the limit's name.
+
+    ``backends`` are those of merchants who have another one than ``backend``.
+    """
 
     credentials: tuple[CredentialConfig, ...]
+    backend: BackendConfig
+    backends: Mapping[str, BackendConfig]
     options: Any
     rate_limits: dict[str, tuple[int, int]]
     hosts: tuple[str, ...]
@@ -109,7 +118,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 class _VendorKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     credentials: tuple[dict[str, Any], ...] = ()
-    backend: Literal["engine"] = "engine"
+    backend: Any = "engine"
     options: dict[str, Any] = {}
     rate_limits: dict[str, str] = {}
     hosts: tuple[str, ...] | None = None
@@ -174,6 +183,10 @@ def parse_config(
     for name, merchant in merchants.items():
         _check_tiers(merchant, given, f"merchants.{name}.tiers")
         _check_customers(merchant, given, f"merchants.{name}.customers")
+        for served in merchant.backends:
+            if served not in keys.vendors:
+                what = f"no such vendor is served; there are {_listed(keys.vendors) or 'none'}"
+                raise given.error(f"merchants.{name}.backends.{served}", what)
     return Config(
         server=keys.server,
         ledger=keys.ledger,
@@ -181,13 +194,28 @@ def parse_config(
         idempotency=keys.idempotency,
         merchants=merchants,
         vendors={
-            name: _vendor_config(vendors[name], given.convert(chosen, _VendorKeys, f"vendors.{name}"), keys, given)
+            name: _vendor_config(
+                vendors[name],
+                given.convert(chosen, _VendorKeys, f"vendors.{name}"),
+                keys,
+                given,
+                vendors=vendors,
+                merchants=merchants,
+            )
             for name, chosen in keys.vendors.items()
         },
     )
 
 
-def _vendor_config(vendor: Vendor, chosen: _VendorKeys, keys: _Keys, given: "_Given") -> VendorConfig:
+def _vendor_config(  # noqa: PLR0913 - all that is chosen somewhere
+    vendor: Vendor,
+    chosen: _VendorKeys,
+    keys: _Keys,
+    given: "_Given",
+    *,
+    vendors: Mapping[str, Vendor],
+    merchants: Mapping[str, MerchantConfig],
+) -> VendorConfig:
     path = f"vendors.{vendor.name}"
     limits = {limit.name for operation in vendor.operations for limit in operation.rate_limits}
     for name in chosen.rate_limits:
@@ -203,9 +231,18 @@ def _vendor_config(vendor: Vendor, chosen: _VendorKeys, keys: _Keys, given: "_Gi
             _credential(vendor, raw, keys, given, f"{path}.credentials[{index}]")
             for index, raw in enumerate(chosen.credentials)
         ),
+        backend=parse_backend(chosen.backend, vendors, given, f"{path}.backend"),
+        backends={
+            whose: parse_backend(
+                merchant.backends[vendor.name], vendors, given, f"merchants.{whose}.backends.{vendor.name}"
+            )
+            for whose, merchant in merchants.items()
+            if vendor.name in merchant.backends
+        },
         options=given.convert(chosen.options, vendor.options, f"{path}.options"),
         rate_limits={
-            name: _rate(rate, given, f"{path}.rate_limits.{name}") for name, rate in chosen.rate_limits.items()
+            name: parse_rate(rate, given, f"{path}.rate_limits.{name}")
+            for name, rate in chosen.rate_limits.items()
         },
         hosts=vendor.hosts if chosen.hosts is None else tuple(host.lower() for host in chosen.hosts),
         path_aliases={**vendor.path_aliases, **chosen.path_aliases},
@@ -273,13 +310,6 @@ def _check_networks(networks: Iterable[str], given: "_Given", path: str) -> None
             ip_network(network)
         except ValueError as error:
             raise given.error(f"{path}[{index}]", str(error)) from error
-
-
-def _rate(text: str, given: "_Given", path: str) -> tuple[int, int]:
-    match = _RATE.fullmatch(text.strip())
-    if match is None or not int(match[1]) or not int(match[2]):
-        raise given.error(path, "must read like 100/60s: requests per seconds")
-    return int(match[1]), int(match[2])
 
 
 def _listed(names: Iterable[str]) -> str:

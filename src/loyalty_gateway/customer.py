@@ -45,6 +45,17 @@ def sought(text: str, *, email: bool = False) -> str:
     return trimmed.replace(" ", "+") if email or "@" in text else trimmed
 
 
+def page_at(*, offset: int, limit: int | None, largest: int) -> tuple[int, int] | None:
+    """The page that begins behind ``offset``, by its number, from 1, and its size; ``None`` for an empty one.
+
+    Pages have at most ``largest`` and begin at multiples of their size, so this one may be shorter than ``limit``;
+    further ones lead on.
+    """
+    longest = largest if limit is None else min(limit, largest)
+    size = max((size for size in range(1, longest + 1) if offset % size == 0), default=None)
+    return None if size is None else (offset // size + 1, size)
+
+
 class Existing(enum.Enum):
     """What enrolling does with a customer whom somebody enrolled before."""
 

@@ -1,7 +1,8 @@
 """The path of one request, top to bottom: start reading here.
 
 route → authenticate → validate → parse → carry out (adjust, most often) → render → conform → respond. Whatever is
-refused on the way is a ``Problem`` and leaves through the vendor's own ``render_problem``.
+refused on the way is a ``Problem`` and leaves through the vendor's own ``render_problem``. Where the vendor's real
+server answers, it is route → authenticate → forward → relay, and both directions are validated behind it.
 """
 
 import asyncio
@@ -42,44 +43,53 @@ from loyalty_gateway.problem import Code, Problem, Violation
 from loyalty_gateway.rate_limit import RateLimits
 from loyalty_gateway.routing import Paths
 from loyalty_gateway.spec import Contract, Defect, OperationContract
+from loyalty_gateway.upstream.connections import NotSent, Received, Unclear, Undecodable, answer_of
+from loyalty_gateway.upstream.partial import Partial, settled
+from loyalty_gateway.upstream.passthrough import Passthrough
 from loyalty_gateway.vendor import Answer, Operation, Request, Task, ValidRequest, Vendor
 
 R = TypeVar("R")
 
 _FAILURES = frozenset({Code.RECORD_BUSY, Code.UNAVAILABLE, Code.UNFORESEEN})
+_READINGS = frozenset({CustomerQuery, CustomersQuery, HistoryQuery})
 _KEY_HEADER = b"idempotency-key"
 _LONGEST_QUERY = 8_192
 _MOST_QUERY_FIELDS = 256
 _LONG_HISTORY = 1_000
+_LONG_BODY = 65_536
+_LONGEST_INDEX = 5
 
 
 class Backend(Protocol):
-    """Where a task is carried out; see ``Ledger`` for each."""
+    """Where a task is carried out; see ``Ledger`` for each. What is known in part only is given as ``Partial``."""
 
-    async def adjust(self, instruction: Instruction) -> Receipt: ...  # noqa: D102
+    async def adjust(self, instruction: Instruction) -> Receipt | Partial: ...  # noqa: D102
     async def enrol(  # noqa: D102
         self, merchant: Merchant, enrolment: Enrolment, *, vendor: str, idempotency: Idempotency | None
-    ) -> Enrolled: ...
-    async def update(self, merchant: Merchant, update: CustomerUpdate) -> Customer: ...  # noqa: D102
-    async def customer(self, merchant: Merchant, query: CustomerQuery) -> Customer: ...  # noqa: D102
-    async def customers(self, merchant: Merchant, query: CustomersQuery) -> Customers: ...  # noqa: D102
-    async def history(self, merchant: Merchant, query: HistoryQuery) -> History: ...  # noqa: D102
+    ) -> Enrolled | Partial: ...
+    async def update(self, merchant: Merchant, update: CustomerUpdate) -> Customer | Partial: ...  # noqa: D102
+    async def customer(self, merchant: Merchant, query: CustomerQuery) -> Customer | Partial: ...  # noqa: D102
+    async def customers(self, merchant: Merchant, query: CustomersQuery) -> Customers | Partial: ...  # noqa: D102
+    async def history(self, merchant: Merchant, query: HistoryQuery) -> History | Partial: ...  # noqa: D102
 
 
 class Exchange:
     """What is known of one request while it is on its way; told to the journal and the metrics at its end."""
 
     __slots__ = (
+        "ambiguous",
         "budgets",
         "caller",
         "code",
         "contract",
         "defects",
         "error",
+        "lost",
         "operation",
         "raw_body",
         "replayed",
         "request",
+        "request_defects",
     )
 
     def __init__(self, request: Request) -> None:
@@ -91,7 +101,10 @@ class Exchange:
         self.raw_body: bytes | None = None
         self.code: Code | None = None
         self.replayed = False
+        self.ambiguous = False
+        self.lost: tuple[str, ...] = ()
         self.error: Exception | None = None
+        self.request_defects: tuple[Defect, ...] = ()
         self.defects: tuple[Defect, ...] = ()
 
 
@@ -107,19 +120,20 @@ class Endpoint:
         paths: Paths,
         authenticator: Authenticator,
         rate_limits: RateLimits | None,
-        backend: Backend,
+        backends: Mapping[str, Backend | Passthrough],
         metrics: Metrics,
         log: journal.Journal,
         largest_body: int,
     ) -> None:
         self._vendor = vendor
         self._options = options
+        self._contract = contract
         self._contracts = contract.operations
         self._operations = {operation.id: operation for operation in vendor.operations}
         self._paths = paths
         self._authenticator = authenticator
         self._rate_limits = rate_limits
-        self._backend = backend
+        self._backends = backends
         self._metrics = metrics
         self._journal = log
         self._largest_body = largest_body
@@ -128,15 +142,20 @@ class Endpoint:
         """Answers one request; ``path`` is the raw path below the vendor's mount."""
         started = perf_counter()
         exchange = Exchange(self._received(scope))
+        received: Received | None = None
         aside = _here
         try:
             self._route(exchange, path, scope["query_string"])
             caller = await self._authenticate(exchange, scope, receive)
-            request = await self._validate(exchange, scope, receive)
-            task = self._parse(exchange, request)
-            result = await self._carry_out(exchange, caller, request, task)
-            aside = _in_thread if _is_long(result) else _here
-            answer = await aside(self._render, exchange, result, request)
+            backend = self._backends[caller.merchant.name]
+            if isinstance(backend, Passthrough):
+                received = await self._forward(exchange, backend, scope, receive, path)
+            else:
+                request = await self._validate(exchange, scope, receive)
+                task = self._parse(exchange, request)
+                result = await self._carry_out(exchange, backend, caller, request, task)
+                aside = _in_thread if _is_long(result) else _here
+                answer = await aside(self._render, exchange, result, request)
         except Problem as problem:
             answer = self._refuse(exchange, problem)
         except ClientDisconnect:
@@ -146,6 +165,12 @@ class Endpoint:
         except Exception as error:  # noqa: BLE001 - nothing may end the process or show its insides
             exchange.error = error
             answer = self._refuse(exchange, Problem(Code.UNFORESEEN))
+        if received is not None:
+            await _relay(send, received, head=scope["method"] == "HEAD")
+            seconds = perf_counter() - started
+            await self._look_back(exchange, scope, received)
+            self._record(exchange, received.status, None, seconds)
+            return
         await aside(self._conform, exchange, answer)
         answer, content = await aside(_encoded, answer, exchange)
         await _respond(send, answer, content, exchange, head=scope["method"] == "HEAD")
@@ -185,7 +210,10 @@ class Endpoint:
         operation, contract = _routed(exchange)
         limits = self._rate_limits
         caller = exchange.caller = await self._caller(exchange, scope, receive)
-        if limits is not None and operation.rate_limits:
+        if isinstance(self._backends[caller.merchant.name], Passthrough):
+            # The vendor itself counts, and tells what is left.
+            exchange.budgets = {}
+        elif limits is not None and operation.rate_limits:
             budgets, refusal = limits.spend(operation, caller)
             exchange.budgets = self._vendor.render_budgets(budgets, refusal)
             if refusal is not None:
@@ -216,9 +244,22 @@ class Endpoint:
         return self._authenticator.authenticate_by_body(body, operation, address)
 
     async def _validate(self, exchange: Exchange, scope: Scope, receive: Receive) -> ValidRequest:
-        operation, contract = _routed(exchange)
+        _, contract = _routed(exchange)
         request = exchange.request
         raw_body = await self._read_body(exchange, receive) if contract.media_types else b""
+        return ValidRequest(
+            url=_url(scope, request.headers),
+            path_values=request.path_values,
+            query=request.query,
+            headers=request.headers,
+            options=request.options,
+            body=self._valid_body(exchange, scope, raw_body),
+        )
+
+    def _valid_body(self, exchange: Exchange, scope: Scope, raw_body: bytes) -> Any:
+        """The parsed body of a request that keeps the spec, body and all; raises Problem for another."""
+        operation, contract = _routed(exchange)
+        request = exchange.request
         media_type, body = "", None
         if raw_body:
             media_type = media_type_of(request.headers.get("content-type", ""), contract.media_types)
@@ -227,14 +268,7 @@ class Endpoint:
         violations += _differing_keys(scope, body, operation.idempotency_field)
         if violations:
             raise Problem(Code.INVALID, violations=violations)
-        return ValidRequest(
-            url=_url(scope, request.headers),
-            path_values=request.path_values,
-            query=request.query,
-            headers=request.headers,
-            options=request.options,
-            body=body,
-        )
+        return body
 
     async def _read_body(self, exchange: Exchange, receive: Receive) -> bytes:
         if exchange.raw_body is None:
@@ -256,11 +290,13 @@ class Endpoint:
             raise Problem(Code.UNKNOWN_CUSTOMER)
         return task
 
-    async def _carry_out(self, exchange: Exchange, caller: Caller, request: ValidRequest, task: Task) -> Any:
-        backend, merchant = self._backend, caller.merchant
+    async def _carry_out(
+        self, exchange: Exchange, backend: Backend, caller: Caller, request: ValidRequest, task: Task
+    ) -> Any:
+        merchant = caller.merchant
         match task:
             case Adjustment():
-                return await self._adjust(exchange, caller, request, task)
+                return await self._adjust(exchange, backend, caller, request, task)
             case CustomerQuery():
                 return await backend.customer(merchant, task)
             case CustomersQuery():
@@ -278,24 +314,42 @@ class Endpoint:
                 assert_never(never)
 
     async def _adjust(
-        self, exchange: Exchange, caller: Caller, request: ValidRequest, adjustment: Adjustment
-    ) -> Receipt:
+        self,
+        exchange: Exchange,
+        backend: Backend,
+        caller: Caller,
+        request: ValidRequest,
+        adjustment: Adjustment,
+    ) -> Any:
         instruction = Instruction(
             merchant=caller.merchant,
             vendor=self._vendor.name,
             adjustment=adjustment,
             idempotency=_idempotency(exchange, request, adjustment.idempotency_key),
         )
-        receipt = await self._backend.adjust(instruction)
+        receipt = await backend.adjust(instruction)
         exchange.replayed = receipt.replayed
+        if isinstance(receipt, Partial):
+            exchange.lost = receipt.lost
         return receipt
 
     def _render(self, exchange: Exchange, result: Any, request: ValidRequest) -> Answer:
-        operation, _ = _routed(exchange)
-        return operation.render_response(result, request)
+        operation, contract = _routed(exchange)
+        if not isinstance(result, Partial):
+            return operation.render_response(result, request)
+        answer = settled(
+            lambda whole: operation.render_response(whole, request),
+            result,
+            lambda answer: not contract.defects(exchange.request, answer),
+        )
+        if operation.asks in _READINGS and contract.defects(exchange.request, answer):
+            # What the vendor's clients have to be told, nobody knows; nothing happened that could be hidden so.
+            raise Problem(Code.UNAVAILABLE)
+        return answer
 
     def _refuse(self, exchange: Exchange, problem: Problem) -> Answer:
         exchange.code = problem.code
+        exchange.lost = problem.lost
         if problem.code in _FAILURES and isinstance(problem.__cause__, Exception):
             exchange.error = exchange.error or problem.__cause__
         try:
@@ -316,12 +370,74 @@ class Endpoint:
             exchange.error = exchange.error or error
             exchange.defects = (Defect(location="/", constraint="the check itself failed"),)
 
+    async def _forward(
+        self, exchange: Exchange, backend: Passthrough, scope: Scope, receive: Receive, path: str
+    ) -> Received:
+        """The vendor's own answer; raises Problem UNAVAILABLE where there is none, and asks for it only once."""
+        _, contract = _routed(exchange)
+        body = await self._read_body(exchange, receive)
+        try:
+            return await backend.forward(
+                contract,
+                method=scope["method"],
+                path=path,
+                query=scope["query_string"],
+                headers=list(scope["headers"]),
+                body=body,
+            )
+        except NotSent as fault:
+            raise Problem(Code.UNAVAILABLE) from fault
+        except Unclear as doubt:
+            exchange.ambiguous = True
+            raise Problem(Code.UNAVAILABLE) from doubt
+
+    async def _look_back(self, exchange: Exchange, scope: Scope, received: Received) -> None:
+        """Holds what was passed on, in both directions, against the spec; the answer is out already."""
+        aside = _in_thread if _has_long_body(exchange, received) else _here
+        try:
+            exchange.request_defects = await aside(self._request_defects, exchange, scope)
+            exchange.defects = await aside(self._received_defects, exchange, received)
+        except Exception as error:  # noqa: BLE001 - nothing here may be seen from outside
+            exchange.error = error
+
+    def _request_defects(self, exchange: Exchange, scope: Scope) -> tuple[Defect, ...]:
+        _, contract = _routed(exchange)
+        raw_body = (exchange.raw_body or b"") if contract.media_types else b""
+        try:
+            self._valid_body(exchange, scope, raw_body)
+        except Problem as problem:
+            found = tuple(map(self._defect, problem.violations))
+            return found or (Defect(location="/body", constraint=problem.code.value),)
+        return ()
+
+    def _defect(self, violation: Violation) -> Defect:
+        """Told without what was sent, of which the names in a body are a part."""
+        place = self._contract.place(violation.path) if violation.location == "body" else violation.field
+        return Defect(
+            location="/" + "/".join(filter(None, (violation.location, place))), constraint=violation.keyword
+        )
+
+    def _received_defects(self, exchange: Exchange, received: Received) -> tuple[Defect, ...]:
+        _, contract = _routed(exchange)
+        if exchange.request.method == "HEAD":
+            return ()
+        try:
+            found = contract.defects(exchange.request, answer_of(received))
+        except Undecodable:
+            return (Defect(location="/", constraint="its content-encoding cannot be read"),)
+        return tuple(
+            Defect(location=f"/{self._contract.place(_steps(defect.location))}", constraint=defect.constraint)
+            for defect in found
+        )
+
     def _record(self, exchange: Exchange, status: int, code: str | None, seconds: float) -> None:
         operation = exchange.operation.id if exchange.operation is not None else "none"
         vendor = self._vendor.name
         self._metrics.answered(vendor, operation, status, code or "none", seconds)
         if exchange.defects:
             self._metrics.defective(vendor, operation)
+        if exchange.request_defects:
+            self._metrics.defective_request(vendor, operation)
         caller, error = exchange.caller, exchange.error
         self._journal.write(
             journal.Line(
@@ -335,11 +451,14 @@ class Endpoint:
                 caller=caller.id if caller is not None else None,
                 status=status,
                 code=code,
+                ambiguous=exchange.ambiguous,
                 replayed=exchange.replayed,
+                lost=list(exchange.lost) or None,
                 milliseconds=round(seconds * 1_000, 3),
                 error=_named(error) if error is not None else None,
                 frames=journal.frames_of(error) if error is not None else None,
-                defects=[f"{defect.location} {defect.constraint}" for defect in exchange.defects] or None,
+                request_defects=[*map(_told, exchange.request_defects)] or None,
+                defects=[*map(_told, exchange.defects)] or None,
             )
         )
 
@@ -350,6 +469,20 @@ _LAST_RESORT = Answer(500, {"error": "Internal server error"})
 
 def _is_long(result: Any) -> bool:
     return isinstance(result, History) and len(result.entries) > _LONG_HISTORY
+
+
+def _has_long_body(exchange: Exchange, received: Received) -> bool:
+    return len(received.content) + len(exchange.raw_body or b"") > _LONG_BODY
+
+
+def _steps(location: str) -> list[str | int]:
+    """The steps of a place in an answer; a number as large as no index is a name."""
+    steps = filter(None, location.split("/"))
+    return [int(step) if step.isdecimal() and len(step) <= _LONGEST_INDEX else step for step in steps]
+
+
+def _told(defect: Defect) -> str:
+    return f"{defect.location} {defect.constraint}"
 
 
 async def _here(work: Callable[..., R], *arguments: Any) -> R:
@@ -386,6 +519,12 @@ async def _respond(send: Send, answer: Answer, content: bytes, exchange: Exchang
         headers.append((b"idempotency-replayed", b"true"))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if head else content})
+
+
+async def _relay(send: Send, received: Received, *, head: bool) -> None:
+    """Passes an answer on as it is."""
+    await send({"type": "http.response.start", "status": received.status, "headers": received.headers})
+    await send({"type": "http.response.body", "body": b"" if head else received.content})
 
 
 _encode = msgspec.json.Encoder().encode

@@ -22,7 +22,9 @@ class Line(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What is told of one request: never a path, query, header or body as sent, since secrets travel there.
 
     ``time`` is in epoch seconds, ``milliseconds`` how long the answer took; ``path`` is the published path
-    with its placeholders.
+    with its placeholders. ``lost`` are the fields of an adjustment that the upstream has no words for.
+    ``ambiguous`` is a request that was passed on and got no answer: the vendor may have carried it out.
+    ``request_defects`` are those of a request that was passed on, ``defects`` those of the answer.
     """
 
     time: float
@@ -34,10 +36,13 @@ class Line(msgspec.Struct, kw_only=True, omit_defaults=True):
     caller: str | None = None
     status: int
     code: str | None = None
+    ambiguous: bool = False
     replayed: bool = False
+    lost: list[str] | None = None
     milliseconds: float
     error: str | None = None
     frames: list[str] | None = None
+    request_defects: list[str] | None = None
     defects: list[str] | None = None
 
 

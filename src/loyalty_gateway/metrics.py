@@ -28,8 +28,20 @@ class Metrics:
         )
         self._defects = Counter(
             "loyalty_gateway_answer_defects",
-            "Answers of ours that broke the vendor's spec.",
+            "Answers that broke the vendor's spec.",
             ("vendor", "operation"),
+            registry=self._registry,
+        )
+        self._request_defects = Counter(
+            "loyalty_gateway_request_defects",
+            "Requests that broke the vendor's spec and were passed on all the same.",
+            ("vendor", "operation"),
+            registry=self._registry,
+        )
+        self._losses = Counter(
+            "loyalty_gateway_losses",
+            "Fields of adjustments that an upstream has no words for.",
+            ("vendor", "upstream", "field"),
             registry=self._registry,
         )
         self._group_size = Histogram(
@@ -60,6 +72,14 @@ class Metrics:
     def defective(self, vendor: str, operation: str) -> None:
         """Counts an answer that broke the spec."""
         self._defects.labels(vendor, operation).inc()
+
+    def defective_request(self, vendor: str, operation: str) -> None:
+        """Counts a request that broke the spec and was passed on."""
+        self._request_defects.labels(vendor, operation).inc()
+
+    def lost(self, vendor: str, upstream: str, field: str) -> None:
+        """Counts a field that was lost on its way to an upstream."""
+        self._losses.labels(vendor, upstream, field).inc()
 
     def grouped(self, size: int, waiting: int) -> None:
         """Counts a group of adjustments and those that wait for the next."""

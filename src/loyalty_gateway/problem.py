@@ -111,9 +111,10 @@ class Problem(Exception):  # noqa: N818 - a refusal is an answer, not an error o
         scope: the scope that was missing; for ``Code.INSUFFICIENT_SCOPE``.
         allow: the methods the path knows; for ``Code.WRONG_METHOD``.
         retry_after: seconds until another try makes sense; for ``Code.RATE_LIMITED``.
+        lost: the fields of an adjustment that are lost on its way to an upstream.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that may be told
         self,
         code: Code,
         *,
@@ -121,6 +122,7 @@ class Problem(Exception):  # noqa: N818 - a refusal is an answer, not an error o
         scope: str = "",
         allow: tuple[str, ...] = (),
         retry_after: int = 1,
+        lost: tuple[str, ...] = (),
     ) -> None:
         super().__init__(code)
         self.code = code
@@ -128,6 +130,7 @@ class Problem(Exception):  # noqa: N818 - a refusal is an answer, not an error o
         self.scope = scope
         self.allow = allow
         self.retry_after = retry_after
+        self.lost = lost
 
 
 class ConfigurationError(Exception):

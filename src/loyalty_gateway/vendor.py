@@ -12,7 +12,8 @@ import msgspec
 
 from loyalty_gateway.adjustment import Adjustment
 from loyalty_gateway.customer import CustomerUpdate, Enrolment, Query
-from loyalty_gateway.problem import Problem
+from loyalty_gateway.problem import Code, Problem
+from loyalty_gateway.told import Told
 
 Task = Adjustment | CustomerUpdate | Enrolment | Query
 """What a request asks for, in nobody's dialect."""
@@ -83,17 +84,22 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ValidRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that keeps the vendor's spec; ``body`` is its parsed JSON.
+    """A request that keeps the vendor's spec; ``body`` is its parsed JSON, ``None`` without one.
 
-    ``url`` is where the client sent it, without the query: links in answers begin with it.
+    ``url`` is where the client sent it, without the query: links in answers begin with it. One that we send
+    ourselves has none; its address and its credentials are the upstream's.
     """
 
-    url: str
-    path_values: Mapping[str, str]
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
+    url: str = ""
+    path_values: Mapping[str, str] = {}
+    query: Mapping[str, str] = {}
+    headers: Mapping[str, str] = {}
     options: Any
     body: Any = None
+
+    def asking(self, further: Mapping[str, str]) -> "ValidRequest":
+        """The same request with these parameters, in place of those of the same names."""
+        return msgspec.structs.replace(self, query={**self.query, **further})
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -109,8 +115,20 @@ class Answer(msgspec.Struct, frozen=True):
     media_type: str = "application/json"
 
 
+def no_further_page(_answer: Answer, _request: ValidRequest) -> None:
+    """For an operation whose first answer tells everything."""
+    return
+
+
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """One operation of a vendor's spec and its translation.
+    """One operation of a vendor's spec and its translation, in both directions.
+
+    Where we are the server, ``parse_request`` and ``render_response`` translate. Where we are the client,
+    ``render_request`` says a task as this operation does, given the vendor's options, or gives ``None`` where it
+    cannot: what of the task it has no words for is left out, and seen by parsing the request again. The customers
+    of the task have names in the vendor's ``namespaces``. ``parse_response`` tells what a successful answer says,
+    and ``None`` where that is nothing. ``next_request`` asks for the page behind an answer, ``None`` at the end.
+    ``render_request`` takes tasks of the kind that it ``asks``, and of those that it ``also_says``.
 
     ``id`` is the spec's ``operationId``. ``asks`` is the kind of task that ``parse_request`` gives, which decides
     what ``render_response`` gets: of an ``Adjustment`` the ``Receipt``, of an ``Enrolment`` ``Enrolled``, of a
@@ -127,6 +145,10 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     asks: type[Task] = Adjustment
     parse_request: Callable[[ValidRequest], Task]
     render_response: Callable[[Any, ValidRequest], Answer]
+    render_request: Callable[[Any, Any], ValidRequest | None]
+    parse_response: Callable[[Answer, ValidRequest], Told | None]
+    next_request: Callable[[Answer, ValidRequest], ValidRequest | None] = no_further_page
+    also_says: tuple[type[Task], ...] = ()
     opaque: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
     ignored: Mapping[str, str] = msgspec.field(default_factory=dict)
@@ -134,6 +156,10 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     path_credentials: tuple[str, ...] = ()
     body_credentials: Mapping[str, str] = msgspec.field(default_factory=dict)
     idempotency_field: str | None = None
+
+    def said(self, task: Task, options: Any) -> ValidRequest | None:
+        """The task as this operation says it; ``None`` where it cannot."""
+        return self.render_request(task, options) if isinstance(task, (self.asks, *self.also_says)) else None
 
 
 class Vendor(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,6 +171,11 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
         hosts: the real hosts that a client may call; requests to them are recognised by ``Host``.
         operations: every operation answered.
         render_problem: any refusal in the vendor's envelope, language and headers.
+        parse_problem: what a refusal says, given the operation that was refused; ``None`` where it says nothing
+            that the vendor is known to say. Of refusals that look the same the likeliest is told.
+        namespaces: those in which its operations name a customer, given the options; the first is preferred.
+        history_shows: whether the vendor's history tells an adjustment with its reason, so that whether it was
+            carried out can be read there.
         render_budgets: the rate-limit headers, given what is left of each limit of the operation.
         credential_forms: the combinations of fields a credential in the configuration may have.
         credential_fields: which of those fields a security scheme of the spec carries; a basic scheme
@@ -160,6 +191,9 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     hosts: tuple[str, ...]
     operations: tuple[Operation, ...]
     render_problem: Callable[[Problem, Request], Answer]
+    parse_problem: Callable[[Answer, Operation], Code | None]
+    namespaces: Callable[[Any], tuple[str, ...]]
+    history_shows: Callable[[Adjustment], bool]
     render_budgets: Callable[[tuple[Budget, ...], Problem | None], Mapping[str, str]]
     credential_forms: tuple[tuple[str, ...], ...]
     credential_fields: Mapping[str, str]

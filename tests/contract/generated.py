@@ -297,6 +297,11 @@ class Subject:
             body=parse_json(sent.raw) if sent.raw else None,
         )
 
+    def sent(self, request: ValidRequest) -> Sent:
+        """A request of ours, as it is sent."""
+        media_type = next(iter(self.schemas)) if request.body is not None else ""
+        return Sent(request.path_values, request.query, request.headers, media_type, request.body)
+
     def violations(self, sent: Sent) -> tuple[Violation, ...]:
         body = parse_json(sent.raw) if sent.raw else None
         return self.contract.violations(self.request(sent), sent.media_type, sent.raw, body)

@@ -18,6 +18,7 @@ import msgspec
 import pytest
 from generated import Carried, Sent, Subject
 from starlette.testclient import TestClient
+from telling import untruths, variants, without_each
 
 from conftest import Gateway
 from loyalty_gateway.adjustment import (
@@ -28,6 +29,7 @@ from loyalty_gateway.adjustment import (
     Lifetime,
     Overdraft,
     Receipt,
+    Tier,
     Wallet,
 )
 from loyalty_gateway.app import create_app, load_contract
@@ -40,6 +42,7 @@ from loyalty_gateway.customer import (
     CustomerUpdate,
     Enrolled,
     Enrolment,
+    Existing,
     History,
     HistoryQuery,
     Only,
@@ -258,6 +261,86 @@ def test_a_problem_is_told_with_a_declared_status_and_body(subject: Subject, cod
             assert subject.contract.defects(request, answer) == (), answer
 
 
+# Promises about the other direction, in which we are the vendor's client.
+
+
+def test_what_a_request_asks_for_survives_being_said_again(subject: Subject) -> None:
+    """The first half of the round-trip law."""
+    said = 0
+    for sent in subject.admitted:
+        try:
+            task = subject.operation.parse_request(subject.valid_request(sent))
+        except Problem:
+            continue
+        again = subject.operation.render_request(task, subject.options)
+        if again is None and isinstance(task, HistoryQuery) and task.limit == 0:
+            # Whoever wants nothing of a history has no need to ask.
+            continue
+        assert again is not None, (sent, task)
+        rendered = subject.sent(again)
+        assert subject.violations(rendered) == (), (sent, rendered)
+        assert subject.operation.parse_request(again) == task, (sent, rendered)
+        said += 1
+
+    assert said >= 30
+
+
+def test_what_an_answer_says_is_told_as_it_is_and_all_of_it(subject: Subject) -> None:
+    """The other half: nothing is told otherwise, and what changes the answer changes what is told of it."""
+    chance = random.Random(subject.operation.id)
+    heard = 0
+    for sent in subject.admitted[:80]:
+        try:
+            result = _result(subject, sent, chance)
+        except Problem:
+            continue
+        request = subject.valid_request(sent)
+        answer = subject.operation.render_response(result, request)
+        told = subject.operation.parse_response(answer, request)
+        assert untruths(told, result, _customers(subject, sent)) == [], (answer, told)
+        for what, other in variants(result):
+            changed = subject.operation.render_response(other, request)
+            if changed != answer:
+                assert subject.operation.parse_response(changed, request) != told, (what, answer, changed)
+        heard += 1
+
+    assert heard >= 20
+
+
+def test_an_answer_that_leaves_out_what_it_may_is_understood(subject: Subject) -> None:
+    chance = random.Random(subject.operation.id)
+    for sent in subject.admitted[:12]:
+        try:
+            result = _result(subject, sent, chance)
+        except Problem:
+            continue
+        request, asked = subject.valid_request(sent), subject.request(sent)
+        answer = subject.operation.render_response(result, request)
+        for body in without_each(answer.body):
+            shorter = Answer(answer.status, body, answer.headers, media_type=answer.media_type)
+            if not subject.contract.defects(asked, shorter):
+                told = subject.operation.parse_response(shorter, request)
+                assert untruths(told, result, _customers(subject, sent)) == [], (shorter, told)
+                subject.operation.next_request(shorter, request)
+
+
+@pytest.mark.parametrize("code", Code)
+def test_a_refusal_is_understood_as_what_it_is_or_as_what_looks_the_same(subject: Subject, code: Code) -> None:
+    for problem, request in _problems(subject, code):
+        answer = subject.vendor.render_problem(problem, request)
+
+        understood = subject.vendor.parse_problem(answer, subject.operation)
+
+        # Nobody need understand what the operation never says, as a read that there are too few points.
+        if understood is not code and _can_meet(subject, code):
+            assert understood is not None, answer
+            alike = subject.vendor.render_problem(
+                Problem(understood, violations=problem.violations, scope=problem.scope, allow=problem.allow),
+                request,
+            )
+            assert (alike.status, alike.body, alike.text) == (answer.status, answer.body, answer.text)
+
+
 # Promises of the whole gateway.
 
 
@@ -450,11 +533,14 @@ def _result(subject: Subject, sent: Sent, chance: random.Random) -> Any:
         case Adjustment():
             return _receipt(subject, task, chance)
         case Enrolment():
-            return Enrolled(customer=_customer(1, chance), is_new=chance.random() < 0.5)
+            is_new = task.existing is Existing.REFUSE or chance.random() < 0.5
+            return Enrolled(customer=_customer(1, chance), is_new=is_new)
         case CustomerUpdate() | CustomerQuery():
             return _customer(chance.choice((1, 2**40)), chance)
         case CustomersQuery():
-            page = tuple(_customer(number, chance) for number in range(1, chance.choice((1, 2, task.limit + 1))))
+            behind = task.after or 0
+            count = chance.choice((0, 1, task.limit))
+            page = tuple(_customer(behind + number, chance) for number in range(1, count + 1))
             total = task.offset + len(page) + chance.choice((0, 1, 1_000)) if task.counts else None
             return Customers(customers=page, has_more=bool(page) and chance.random() < 0.5, total=total)
         case HistoryQuery():
@@ -483,8 +569,11 @@ def _customer(number: int, chance: random.Random) -> Customer:
         source=chance.choice((None, "api")),
     )
     wallet = _wallet(number, chance)
-    wallet = msgspec.structs.replace(wallet, tier=chance.choice((None, "Gold")), excluded=chance.random() < 0.3)
-    return Customer(wallet=wallet, references=tuple(references), profile=profile)
+    tier = chance.choice((None, Tier(name="Gold", points_required=500)))
+    wallet = msgspec.structs.replace(
+        wallet, tier=None if tier is None else tier.name, excluded=chance.random() < 0.3
+    )
+    return Customer(wallet=wallet, references=tuple(references), profile=profile, tier=tier)
 
 
 def _history(subject: Subject, query: HistoryQuery, chance: random.Random) -> History:

@@ -82,11 +82,13 @@ class Ledger(Protocol):
         without a merchant, Behind is raised.
         """
 
-    async def change(self, merchant: Merchant, work: Callable[[Dialect, int, int], Work[R]]) -> R:
+    async def change(
+        self, merchant: Merchant, work: Callable[[Dialect, int, int], Work[R]], *, is_small: bool = False
+    ) -> R:
         """What work gives, called with the merchant's number and the moment, and done in one durable transaction.
 
-        For commands that change much at once. What a transaction that was broken off came to is to be seen from
-        what it wrote.
+        What a transaction that was broken off came to is to be seen from what it wrote. Work that ``is_small``
+        shares its transaction with what else waits; it raises Problem only before it has written anything.
         """
 
     async def ready(self) -> bool:

@@ -13,6 +13,7 @@ from loyalty_gateway.ledger.keys import Keys
 from loyalty_gateway.ledger.orders import (
     Behind,
     Job,
+    Note,
     Order,
     Outcome,
     Overtaken,
@@ -67,6 +68,8 @@ def _is_listed(task: tuple[Task, int]) -> bool:
 def _carry_out_one(dialect: Dialect, task: Task, merchant_id: int, terms: Terms) -> Work[Outcome]:
     if isinstance(task, Registration):
         return (yield from _register(dialect, Order(task, merchant_id), terms))
+    if isinstance(task, Note):
+        return (yield from task.work(dialect, merchant_id, terms.now))
     if isinstance(task, Reach):
         yield from hold_and_catch_up(dialect, merchant_id, task.wallet_ids)
         return None

@@ -1,9 +1,11 @@
 """What a group carries out: adjustments, enrolments and updates, in the order in which they came."""
 
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from loyalty_gateway.adjustment import Idempotency, Instruction, Merchant, Receipt
 from loyalty_gateway.customer import Customer, CustomerUpdate, Enrolled, Enrolment
+from loyalty_gateway.ledger.statements import Dialect, Work
 
 
 class Registration(NamedTuple):
@@ -20,6 +22,15 @@ class Reach(NamedTuple):
 
     merchant: Merchant
     wallet_ids: tuple[int, ...]
+    vendor: str = ""
+    idempotency: Idempotency | None = None
+
+
+class Note(NamedTuple):
+    """Small work that is called with the merchant's number and the moment, as ``Ledger.change`` takes it."""
+
+    merchant: Merchant
+    work: Callable[[Dialect, int, int], Work[Any]]
     vendor: str = ""
     idempotency: Idempotency | None = None
 
@@ -54,11 +65,11 @@ class Job(NamedTuple):
         return self.instruction.idempotency
 
 
-Task = Instruction | Registration | Reach | Job
+Task = Instruction | Registration | Reach | Job | Note
 """One thing to be carried out."""
 
-Done = Receipt | Enrolled | Customer | None
-"""What carrying out a task gives."""
+Done = Receipt | Enrolled | Customer | None | Any
+"""What carrying out a task gives; of a note, whatever its work does."""
 
 Outcome = Done | Exception
 

@@ -139,4 +139,35 @@ MIGRATIONS: Final = (
     WHERE entry.merchant_id = wallets.merchant_id AND entry.wallet_id = wallets.id
         AND entry.version = wallets.version;
     """,
+    """
+    CREATE SEQUENCE intents_id CACHE 1;
+
+    -- What is to be carried out at an upstream, written down before it is asked for there.
+    CREATE TABLE intents (
+        id          BIGINT PRIMARY KEY,
+        merchant_id BIGINT NOT NULL,
+        vendor      TEXT NOT NULL,    -- in whose dialect it was asked
+        upstream    TEXT NOT NULL,
+        mark        TEXT NOT NULL,    -- by which it is known again there
+        parent      BIGINT,           -- the one for several customers of which it is a part
+        wallet_id   BIGINT,           -- whose points they are, where one customer is addressed
+        adjustment  TEXT NOT NULL,    -- a JSON object
+        idempotency_key TEXT,
+        fingerprint BYTEA,
+        likeness    BYTEA NOT NULL,  -- the digest of the request, by which one without a key is known again
+        state       TEXT NOT NULL,    -- waiting, open, unclear, parked, done, refused
+        outcome     TEXT,             -- a JSON object
+        owner       TEXT,             -- the gateway that is at it
+        due_at      BIGINT NOT NULL,  -- when another one may take it up
+        sent_at     BIGINT,
+        created_at  BIGINT NOT NULL,
+        settled_at  BIGINT
+    );
+    CREATE UNIQUE INDEX intents_by_key ON intents (merchant_id, vendor, idempotency_key)
+    WHERE idempotency_key IS NOT NULL AND state <> 'refused';
+    CREATE UNIQUE INDEX intents_by_likeness ON intents (merchant_id, vendor, likeness)
+    WHERE idempotency_key IS NULL AND parent IS NULL AND settled_at IS NULL;
+    CREATE INDEX unsettled_intents ON intents (due_at) WHERE settled_at IS NULL;
+    CREATE INDEX intents_of_parent ON intents (parent) WHERE parent IS NOT NULL;
+    """,
 )

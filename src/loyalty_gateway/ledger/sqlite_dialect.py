@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from loyalty_gateway.ledger.statements import Each, Insert, NewIds, Row, Statement, Step, Update, Work
-from loyalty_gateway.ledger.tables import ENTRIES, JOB_REFUSALS, PROFILES, REFERENCES, WALLETS, Table
+from loyalty_gateway.ledger.tables import ENTRIES, INTENTS, JOB_REFUSALS, PROFILES, REFERENCES, WALLETS, Table
 
 R = TypeVar("R")
 
@@ -103,5 +103,7 @@ def _update(table: Table) -> str:
 
 
 # Texts that stay the same are prepared once.
-_INSERTS = {table.name: _insert(table) for table in (WALLETS, ENTRIES, REFERENCES, PROFILES, JOB_REFUSALS)}
+_INSERTS = {
+    table.name: _insert(table) for table in (WALLETS, ENTRIES, REFERENCES, PROFILES, JOB_REFUSALS, INTENTS)
+}
 _UPDATES = {table.name: _update(table) for table in (WALLETS,)}

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 from loyalty_gateway.adjustment import Idempotency, Instruction, Merchant, Receipt
 from loyalty_gateway.customer import (
@@ -23,6 +23,7 @@ from loyalty_gateway.ledger.orders import (
     Behind,
     Done,
     Job,
+    Note,
     Outcome,
     Reach,
     Registration,
@@ -125,9 +126,13 @@ class StoredLedger(ABC):
         """See ``Ledger.look``."""
         return await self._reached(merchant, work, is_long=True)
 
-    async def change(self, merchant: Merchant, work: Callable[[Dialect, int, int], Work[R]]) -> R:
+    async def change(
+        self, merchant: Merchant, work: Callable[[Dialect, int, int], Work[R]], *, is_small: bool = False
+    ) -> R:
         """See ``Ledger.change``."""
-        return await self._write(merchant, work)
+        if not is_small:
+            return await self._write(merchant, work)
+        return cast("R", await self._groups.join(Note(merchant, work)))
 
     async def _done(self, task: Task) -> Done:
         """What the task gives, once no job stands before it."""

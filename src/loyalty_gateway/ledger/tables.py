@@ -83,6 +83,31 @@ JOB_REFUSALS: Final = Table(
     ("merchant_id", "job", "wallet_id"),
 )
 
+INTENTS: Final = Table(
+    "intents",
+    {
+        "id": NUMBER,
+        "merchant_id": NUMBER,
+        "vendor": TEXT,
+        "upstream": TEXT,
+        "mark": TEXT,
+        "parent": NUMBER,
+        "wallet_id": NUMBER,
+        "adjustment": TEXT,
+        "idempotency_key": TEXT,
+        "fingerprint": BYTES,
+        "likeness": BYTES,
+        "state": TEXT,
+        "outcome": TEXT,
+        "owner": TEXT,
+        "due_at": NUMBER,
+        "sent_at": NUMBER,
+        "created_at": NUMBER,
+        "settled_at": NUMBER,
+    },
+    ("id",),
+)
+
 WALLET_COLUMNS: Final = ", ".join(f"w.{column}" for column in WALLETS.columns)
 ENTRY_COLUMNS: Final = ", ".join(f"e.{column}" for column in ENTRIES.columns if column != "merchant_id")
 

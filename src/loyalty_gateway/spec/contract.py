@@ -5,7 +5,7 @@ openapi-core, whose verdict counts.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -57,13 +57,18 @@ class Contract:
             contract.id: contract
             for contract in _operations(_explicit(document.corrected), document.name, authority)
         }
+        self._names = frozenset(_names(document.corrected))
+
+    def place(self, steps: Iterable[str | int]) -> str:
+        """A place in a body, without a word of whoever sent it: ``*`` for a name that the document has not."""
+        return "/".join(str(step) if isinstance(step, int) or step in self._names else "*" for step in steps)
 
 
 class OperationContract:
     """One operation: where it is, who may call it, what it takes and gives.
 
-    ``path`` is the whole published path, that of the server included; ``media_types`` are what the body may
-    be, empty for an operation without one.
+    ``path`` is the whole published path, that of the server included, ``template`` without it; ``server_url`` is
+    what stands before the latter. ``media_types`` are what the body may be, empty for an operation without one.
     """
 
     def __init__(self, document: dict[str, Any], path: str, method: str, authority: Authority, where: str) -> None:
@@ -74,10 +79,12 @@ class OperationContract:
             raise ConfigurationError(where, "has no operationId")
         self.id: str = operation["operationId"]
         self.method = method.upper()
+        self.template = path
         self.path = server.path.rstrip("/") + path
         self.requirements = tuple(_requirements(document, operation))
         body = _resolve(document, operation.get("requestBody"))
         self.media_types = tuple(body.get("content", ()))
+        self.server_url = server._replace(path=server.path.rstrip("/")).geturl()
         self._host_url = f"{server.scheme}://{server.netloc}"
         self._authority = authority
         self._body_required = bool(body.get("required"))
@@ -251,6 +258,21 @@ class _CompiledResponse(msgspec.Struct, frozen=True, kw_only=True):
             return not self.validators
         is_valid = self.validators.get(answer.media_type)
         return is_valid is not None and is_valid(value)
+
+
+def _names(node: Any) -> Iterator[str]:
+    """The names of all parameters and fields."""
+    match node:
+        case list():
+            for child in node:
+                yield from _names(child)
+        case dict():
+            if isinstance(node.get("in"), str) and isinstance(node.get("name"), str):
+                yield node["name"]
+            if isinstance(node.get("properties"), dict):
+                yield from node["properties"]
+            for child in node.values():
+                yield from _names(child)
 
 
 def _operations(document: dict[str, Any], name: str, authority: Authority) -> Iterator[OperationContract]:

@@ -74,8 +74,8 @@ def parse_list(request: ValidRequest) -> CustomersQuery:
         containing=sought(query["search"]) if "search" in query else None,
         searched=("email", "phone"),
         searches_names=True,
-        tags=_listed(query.get("tags", "")),
-        sources=_listed(query.get("source", "")),
+        tags=listed(query.get("tags", "")),
+        sources=listed(query.get("source", "")),
         counts=True,
     )
 
@@ -96,7 +96,7 @@ def _page(request: ValidRequest) -> tuple[int, int]:
     return int(request.query.get("page", "1")), int(request.query.get("limit", "20"))
 
 
-def _listed(text: str) -> tuple[str, ...]:
+def listed(text: str) -> tuple[str, ...]:
     """The values between the commas."""
     return tuple(value for part in text.split(",") if (value := part.strip(" \t\r\n")))
 

@@ -1,15 +1,12 @@
 """bitbybit's reading of points: a customer's wallet, and its history page by page."""
 
-from datetime import UTC, datetime, timedelta
-
 from loyalty_gateway.adjustment import customer_reference
 from loyalty_gateway.customer import Customer, CustomerQuery, History, HistoryQuery, Only
+from loyalty_gateway.moment import iso_microseconds, microseconds_of
 from loyalty_gateway.vendor import Answer, Behaviour, Evidence, ValidRequest
 from loyalty_gateway.vendors.bitbybit.wallet import entry_of, wallet_of
 
 _FILTERS = {"all": Only.ALL, "points_added": Only.ADDED, "points_deducted": Only.DEDUCTED}
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def parse_wallet(request: ValidRequest) -> CustomerQuery:
@@ -29,7 +26,7 @@ def parse_history(request: ValidRequest) -> HistoryQuery:
         customer=customer_reference("bitbybit", request.path_values["customerId"]),
         limit=_limit(request),
         only=_FILTERS[request.query.get("filter", "all")],
-        until=None if before is None else _microseconds(before) - 1,
+        until=None if before is None else microseconds_of(before) - 1,
     )
 
 
@@ -44,7 +41,8 @@ def render_history(history: History, request: ValidRequest) -> Answer:
             "pagination": {
                 "limit": _limit(request),
                 "hasMore": history.has_more,
-                "nextBefore": _iso_microseconds(history.entries[-1].occurred_at) if history.has_more else None,
+                # Entries show milliseconds, in one of which several can stand; a page begins between two of them.
+                "nextBefore": iso_microseconds(history.entries[-1].occurred_at) if history.has_more else None,
             },
         },
     )
@@ -52,16 +50,6 @@ def render_history(history: History, request: ValidRequest) -> Answer:
 
 def _limit(request: ValidRequest) -> int:
     return int(request.query.get("limit", "20"))
-
-
-def _microseconds(moment: str) -> int:
-    """A date-time of RFC 3339, whose letters may be small, as microseconds since the epoch."""
-    return (datetime.fromisoformat(moment.strip().upper()) - _EPOCH) // _MICROSECOND
-
-
-def _iso_microseconds(microseconds: int) -> str:
-    # Entries show milliseconds, in one of which several can stand; a page has to begin between two of them.
-    return f"{_EPOCH + microseconds * _MICROSECOND:%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
 BEHAVIOURS = (

@@ -11,7 +11,7 @@ from loyalty_gateway.adjustment import (
     Receipt,
     whole_points,
 )
-from loyalty_gateway.customer import CustomersQuery, CustomerUpdate, HistoryQuery
+from loyalty_gateway.customer import CustomerQuery, CustomersQuery, CustomerUpdate, HistoryQuery
 from loyalty_gateway.problem import Code, Problem, Violation
 from loyalty_gateway.vendor import (
     Answer,
@@ -24,7 +24,7 @@ from loyalty_gateway.vendor import (
     ValidRequest,
     Vendor,
 )
-from loyalty_gateway.vendors.loyaltylion import customers, pages, transactions
+from loyalty_gateway.vendors.loyaltylion import client, customers, pages, refusals, transactions
 
 _LONGEST_NAME = 100
 
@@ -71,13 +71,13 @@ def render_problem(problem: Problem, _request: Request) -> Answer:
         case Code.INVALID:
             return _invalid(_details(problem.violations))
         case Code.AMOUNT_OUT_OF_RANGE | Code.BALANCE_OVERFLOW:
-            return _invalid({"points": "Too big: the number cannot be held"})
+            return _invalid(refusals.TOO_MANY_POINTS)
         case Code.UNSUPPORTED_MEDIA_TYPE | Code.UNREADABLE:
-            return _message(400, "Invalid request")
+            return _message(400, refusals.INVALID)
         case Code.MISSING_CREDENTIALS | Code.INVALID_CREDENTIALS:
-            return _message(401, "Authentication is required")
+            return _message(401, refusals.NOT_AUTHENTICATED)
         case Code.ADDRESS_NOT_ALLOWED:
-            return _message(403, "This IP address is not allowed")
+            return _message(403, refusals.ADDRESS_NOT_ALLOWED)
         case Code.INSUFFICIENT_SCOPE:
             return _message(403, f"The API key needs the scope {problem.scope}")
         case Code.RATE_LIMITED:
@@ -89,19 +89,19 @@ def render_problem(problem: Problem, _request: Request) -> Answer:
         case Code.UNFORESEEN:
             return _message(500, "Internal server error")
         case Code.UNKNOWN_PATH | Code.WRONG_METHOD:
-            return Answer(404, {"error": "Not found"})
+            return Answer(404, {"error": refusals.NOT_FOUND})
         case Code.UNKNOWN_CUSTOMER:
-            return Answer(404, {"error": "Customer not found"})
+            return Answer(404, {"error": refusals.CUSTOMER_NOT_FOUND})
         case Code.KEY_IN_FLIGHT:
-            return Answer(409, {"error": "A request with this idempotency key is being carried out"})
+            return Answer(409, {"error": refusals.KEY_IN_FLIGHT})
         case Code.KEY_REUSED:
-            return Answer(422, {"error": "The idempotency key was used with another request"})
+            return Answer(422, {"error": refusals.KEY_REUSED})
         case Code.CUSTOMER_EXCLUDED:
-            return Answer(422, {"error": "Customer is blocked"})
+            return Answer(422, {"error": refusals.CUSTOMER_BLOCKED})
         case Code.TOO_FEW_POINTS:
-            return Answer(422, {"error": "Customer does not have enough points"})
+            return Answer(422, {"error": refusals.TOO_FEW_POINTS})
         case Code.CUSTOMER_CONFLICT:
-            return Answer(422, {"error": "Customer exists already"})
+            return Answer(422, {"error": refusals.CUSTOMER_EXISTS})
         case never:
             assert_never(never)
 
@@ -110,8 +110,8 @@ def _message(status: int, message: str) -> Answer:
     return Answer(status, {"error": {"message": message}})
 
 
-def _invalid(details: dict[str, str]) -> Answer:
-    return Answer(400, {"error": {"message": "Invalid request", "details": details}})
+def _invalid(details: Mapping[str, str]) -> Answer:
+    return Answer(400, {"error": {"message": refusals.INVALID, "details": details}})
 
 
 def _details(violations: tuple[Violation, ...]) -> dict[str, str]:
@@ -201,19 +201,27 @@ VENDOR = Vendor(
             id="customers.addPointsToCustomer",
             parse_request=parse_add,
             render_response=render_add,
+            render_request=client.render_add,
+            parse_response=client.parse_adjusted,
             rate_limits=(_PER_KEY,),
         ),
         Operation(
             id="customers.removePointsFromCustomer",
             parse_request=parse_remove,
             render_response=render_remove,
+            render_request=client.render_remove,
+            parse_response=client.parse_adjusted,
             rate_limits=(_PER_KEY,),
         ),
         Operation(
             id="customers.listCustomers",
             asks=CustomersQuery,
+            also_says=(CustomerQuery,),
             parse_request=customers.parse_list,
             render_response=customers.render_list,
+            render_request=client.render_list,
+            parse_response=client.parse_list,
+            next_request=client.next_page,
             opaque=("cursor",),
             rate_limits=(_PER_KEY,),
         ),
@@ -222,6 +230,8 @@ VENDOR = Vendor(
             asks=CustomerUpdate,
             parse_request=customers.parse_update,
             render_response=customers.render_update,
+            render_request=client.render_update,
+            parse_response=client.parse_update,
             rate_limits=(_PER_KEY,),
         ),
         Operation(
@@ -229,13 +239,19 @@ VENDOR = Vendor(
             asks=CustomerUpdate,
             parse_request=customers.parse_update,
             render_response=customers.render_update,
+            render_request=client.render_update,
+            parse_response=client.parse_update,
             rate_limits=(_PER_KEY,),
         ),
         Operation(
             id="customers.listTransactionsForCustomer",
             asks=HistoryQuery,
+            also_says=(CustomerQuery,),
             parse_request=transactions.parse_of_customer,
             render_response=transactions.render_of_customer,
+            render_request=client.render_history_of_customer,
+            parse_response=client.parse_history_of_customer,
+            next_request=client.next_page,
             opaque=("cursor",),
             rate_limits=(_PER_KEY,),
             ignored={"type": transactions.TYPE_IGNORED},
@@ -245,12 +261,18 @@ VENDOR = Vendor(
             asks=HistoryQuery,
             parse_request=transactions.parse_of_all,
             render_response=transactions.render_of_all,
+            render_request=client.render_history_of_all,
+            parse_response=client.parse_history_of_all,
+            next_request=client.next_page,
             opaque=("cursor",),
             rate_limits=(_PER_KEY,),
             ignored={"type": transactions.TYPE_IGNORED},
         ),
     ),
     render_problem=render_problem,
+    parse_problem=client.parse_problem,
+    namespaces=client.namespaces,
+    history_shows=client.history_shows,
     render_budgets=render_budgets,
     credential_forms=(("bearer",), ("token", "secret")),
     credential_fields={"ProgramApiKey": "bearer", "SiteTokenSecret": "token:secret"},

@@ -11,6 +11,9 @@ import msgspec
 from loyalty_gateway.problem import Code, Problem, Violation
 from loyalty_gateway.vendor import Behaviour, Evidence, ValidRequest
 
+LARGEST_PAGE: Final = 500
+"""How many a page has at most; 100 unless asked otherwise."""
+
 _Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
@@ -22,7 +25,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
     """
 
     of: str
-    limit: Annotated[int, msgspec.Meta(ge=1, le=500)] = 100
+    limit: Annotated[int, msgspec.Meta(ge=1, le=LARGEST_PAGE)] = 100
     page: Annotated[int, msgspec.Meta(ge=1, le=2**53)] = 1
     since_id: _Number | None = None
     customer_id: _Number | None = None

@@ -1,8 +1,6 @@
 """Mage Loyalty: signed adjustments in JSON:API, floored at zero."""
 
 from collections.abc import Mapping
-from http import HTTPStatus
-from typing import assert_never
 
 import msgspec
 
@@ -11,10 +9,11 @@ from loyalty_gateway.adjustment import (
     Lifetime,
     Overdraft,
     Receipt,
+    spelt,
     whole_points,
 )
 from loyalty_gateway.customer import CustomerQuery, CustomersQuery, CustomerUpdate, Enrolment, HistoryQuery
-from loyalty_gateway.problem import Code, Problem, explain_all
+from loyalty_gateway.problem import Problem
 from loyalty_gateway.vendor import (
     Answer,
     Behaviour,
@@ -22,12 +21,12 @@ from loyalty_gateway.vendor import (
     Evidence,
     Operation,
     RateLimit,
-    Request,
     ValidRequest,
     Vendor,
 )
-from loyalty_gateway.vendors.mage import customers, history
-from loyalty_gateway.vendors.mage.resource import addressed_as, attributes, customer_of
+from loyalty_gateway.vendors.mage import client, customers, history
+from loyalty_gateway.vendors.mage.refusals import parse_problem, render_problem
+from loyalty_gateway.vendors.mage.resource import attributes, customer_of
 
 _RATE_LIMITS = (RateLimit(name="requests", requests=6, seconds=1, per="credential", sliding=True),)
 
@@ -54,7 +53,7 @@ def parse_adjust(request: ValidRequest) -> Adjustment:
 def render_adjust(receipt: Receipt, _request: ValidRequest) -> Answer:
     """The balance before and after; ``adjustment`` is what was asked, also of a floored deduction."""
     (entry,), (customer,) = receipt.entries, receipt.customers
-    identifier = addressed_as(customer)
+    identifier = spelt(customer)
     return Answer(
         200,
         {
@@ -74,62 +73,6 @@ def render_adjust(receipt: Receipt, _request: ValidRequest) -> Answer:
     )
 
 
-def render_problem(problem: Problem, request: Request) -> Answer:
-    """A JSON:API error list of one, whose status is a string."""
-    status, detail = _told(problem, request)
-    error = {"status": str(status), "title": HTTPStatus(status).phrase, "detail": detail}
-    headers = {"Allow": ", ".join(problem.allow)} if problem.code is Code.WRONG_METHOD else {}
-    return Answer(status, {"errors": [error]}, headers)
-
-
-def _told(problem: Problem, request: Request) -> tuple[int, str]:
-    match problem.code:
-        case Code.UNKNOWN_PATH:
-            return 404, "Resource not found"
-        case Code.WRONG_METHOD:
-            return 405, "Method not allowed"
-        case Code.MISSING_CREDENTIALS:
-            return 401, "Missing Authorization header"
-        case Code.INVALID_CREDENTIALS:
-            return 401, "Invalid API key"
-        case Code.ADDRESS_NOT_ALLOWED:
-            return 403, "This IP address may not use the API key"
-        case Code.RATE_LIMITED:
-            return 429, "Rate limit exceeded. Please retry after a short delay."
-        case Code.INSUFFICIENT_SCOPE:
-            if problem.scope == "read":
-                return 403, "This API key cannot perform read operations"
-            return 403, "This API key is read-only and cannot perform write operations"
-        case Code.BODY_TOO_LARGE:
-            return 413, "The request body is too large"
-        case Code.UNSUPPORTED_MEDIA_TYPE:
-            return 415, "The request body must be application/json"
-        case Code.UNREADABLE:
-            return 400, "The request cannot be read as JSON"
-        case Code.INVALID:
-            return 400, explain_all(problem.violations)
-        case Code.AMOUNT_OUT_OF_RANGE | Code.BALANCE_OVERFLOW:
-            return 400, "adjustment is too large"
-        case Code.KEY_IN_FLIGHT:
-            return 409, "A request with this idempotency key is being carried out"
-        case Code.KEY_REUSED:
-            return 422, "The idempotency key was used with another request"
-        case Code.UNKNOWN_CUSTOMER:
-            return 404, f"Customer '{request.path_values.get('identifier', '')}' not found"
-        case Code.CUSTOMER_CONFLICT:
-            return 409, "The customer exists already"
-        case Code.CUSTOMER_EXCLUDED:
-            return 403, "Customer is excluded from the loyalty programme"
-        case Code.TOO_FEW_POINTS:
-            return 400, "The customer has too few points"
-        case Code.RECORD_BUSY | Code.UNAVAILABLE:
-            return 503, "Service temporarily unavailable. Please retry later."
-        case Code.UNFORESEEN:
-            return 500, "An unexpected error occurred"
-        case never:
-            assert_never(never)
-
-
 def render_budgets(_budgets: tuple[Budget, ...], _refusal: Problem | None) -> Mapping[str, str]:
     """Mage documents no rate-limit headers."""
     return {}
@@ -144,6 +87,8 @@ VENDOR = Vendor(
             id="adjustPoints",
             parse_request=parse_adjust,
             render_response=render_adjust,
+            render_request=client.render_adjust,
+            parse_response=client.parse_adjust,
             scopes=("write",),
             rate_limits=_RATE_LIMITS,
             ignored={
@@ -155,6 +100,8 @@ VENDOR = Vendor(
             asks=CustomerQuery,
             parse_request=customers.parse_get,
             render_response=customers.render_get,
+            render_request=client.render_get,
+            parse_response=client.parse_get,
             scopes=("read",),
             rate_limits=_RATE_LIMITS,
         ),
@@ -163,6 +110,9 @@ VENDOR = Vendor(
             asks=CustomersQuery,
             parse_request=customers.parse_list,
             render_response=customers.render_list,
+            render_request=client.render_customers,
+            parse_response=client.parse_customers,
+            next_request=client.next_page,
             scopes=("read",),
             rate_limits=_RATE_LIMITS,
         ),
@@ -171,6 +121,8 @@ VENDOR = Vendor(
             asks=Enrolment,
             parse_request=customers.parse_enroll,
             render_response=customers.render_enroll,
+            render_request=client.render_enroll,
+            parse_response=client.parse_enroll,
             scopes=("write",),
             rate_limits=_RATE_LIMITS,
         ),
@@ -179,6 +131,8 @@ VENDOR = Vendor(
             asks=CustomerUpdate,
             parse_request=customers.parse_update,
             render_response=customers.render_update,
+            render_request=client.render_update,
+            parse_response=client.parse_update,
             scopes=("write",),
             rate_limits=_RATE_LIMITS,
         ),
@@ -187,11 +141,17 @@ VENDOR = Vendor(
             asks=HistoryQuery,
             parse_request=history.parse_list,
             render_response=history.render_list,
+            render_request=client.render_history,
+            parse_response=client.parse_history,
+            next_request=client.next_page,
             scopes=("read",),
             rate_limits=_RATE_LIMITS,
         ),
     ),
     render_problem=render_problem,
+    parse_problem=parse_problem,
+    namespaces=client.namespaces,
+    history_shows=client.history_shows,
     render_budgets=render_budgets,
     credential_forms=(("api_key",),),
     credential_fields={"ApiKey": "api_key"},

@@ -18,13 +18,14 @@ from loyalty_gateway.moment import iso_milliseconds
 from loyalty_gateway.vendor import Answer, Behaviour, Evidence, ValidRequest
 from loyalty_gateway.vendors.mage.resource import attributes, customer_of, identifier_of, page, page_meta
 
-_ORDERS = {
+ORDERS = {
     "created_at": CustomerOrder.NUMBER,
     "points": CustomerOrder.AVAILABLE,
     "lifetime_points": CustomerOrder.EARNED,
     "redeemed_points": CustomerOrder.BURNED,
 }
-_IS_EXCLUDED = {"member": False, "excluded": True}
+IS_EXCLUDED = {"member": False, "excluded": True}
+DATES = ("date_of_birth", "anniversary_date")
 # Programs write truth in many ways into a query; these are the ones that the spec's boolean takes.
 _TRUE = {"true", "t", "yes", "y", "on", "1"}
 
@@ -36,8 +37,12 @@ def parse_get(request: ValidRequest) -> CustomerQuery:
 
 def render_get(customer: Customer, request: ValidRequest) -> Answer:
     """The customer; ``exclude_vip=true`` makes the tier null (documented)."""
-    excludes_tier = request.query.get("exclude_vip", "false").lower() in _TRUE
-    return Answer(200, {"data": _resource(customer, with_tier=not excludes_tier)})
+    return Answer(200, {"data": _resource(customer, with_tier=not excludes_tier(request))})
+
+
+def excludes_tier(request: ValidRequest) -> bool:
+    """Whether the tier was asked to be left out."""
+    return request.query.get("exclude_vip", "false").lower() in _TRUE
 
 
 def parse_list(request: ValidRequest) -> CustomersQuery:
@@ -49,11 +54,11 @@ def parse_list(request: ValidRequest) -> CustomersQuery:
     return CustomersQuery(
         limit=size,
         offset=(number - 1) * size,
-        order=_ORDERS[sort.removeprefix("-")],
+        order=ORDERS[sort.removeprefix("-")],
         descending=sort.startswith("-"),
         containing=None if email is None else sought(email, email=True),
         searched=("email",),
-        excluded=None if status is None else _IS_EXCLUDED[status],
+        excluded=None if status is None else IS_EXCLUDED[status],
         counts=True,
     )
 
@@ -86,7 +91,7 @@ def parse_update(request: ValidRequest) -> CustomerUpdate:
     given = attributes(request.body)
     return CustomerUpdate(
         customer=customer_of(request.path_values["identifier"]),
-        changes={name: _day(given[name]) for name in ("date_of_birth", "anniversary_date") if name in given},
+        changes={name: day(given[name]) for name in DATES if name in given},
         excluded=given.get("is_excluded"),
     )
 
@@ -96,7 +101,8 @@ def render_update(customer: Customer, _request: ValidRequest) -> Answer:
     return Answer(200, {"data": _resource(customer)})
 
 
-def _day(date: str | None) -> str | None:
+def day(date: str | None) -> str | None:
+    """The day of a date that may have a time."""
     # A birthday is the day that was written, wherever on earth it began.
     return None if date is None else date[:10]
 

@@ -8,6 +8,9 @@ from loyalty_gateway.moment import iso_milliseconds
 from loyalty_gateway.vendor import Answer, Behaviour, Evidence, ValidRequest
 from loyalty_gateway.vendors.mage.resource import customer_of, page, page_meta
 
+APPROVED = "approved"
+"""The status of entries whose points were given."""
+
 
 def parse_list(request: ValidRequest) -> HistoryQuery:
     """A page of the history, the newest first where nothing else is asked (documented)."""
@@ -38,7 +41,7 @@ def render_list(history: History, request: ValidRequest) -> Answer:
 
 def _is_told(request: ValidRequest) -> bool:
     """Whether the filter lets entries pass: all of them are approved."""
-    return request.query.get("filter[status]", "approved") == "approved"
+    return request.query.get("filter[status]", APPROVED) == APPROVED
 
 
 def _resource(entry: Entry) -> dict[str, Any]:
@@ -52,7 +55,7 @@ def _resource(entry: Entry) -> dict[str, Any]:
             "points": entry.points_delta,
             "base_points": entry.points_delta,
             "points_multiplier": 1,
-            "status": "approved",
+            "status": APPROVED,
             "order_id": None,
             "order_number": None,
             "shopify_date": None,

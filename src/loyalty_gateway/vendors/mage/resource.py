@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from loyalty_gateway.adjustment import OWN_NAMESPACE, CustomerReference, customer_reference, own_name
+from loyalty_gateway.adjustment import CustomerReference, customer_reference
 from loyalty_gateway.customer import Customer
 
 
@@ -21,11 +21,6 @@ def customer_of(identifier: str) -> CustomerReference:
 def identifier_of(customer: Customer) -> str:
     """The customer's Shopify id; without one what else names the customer to ``customer_of``."""
     return customer.value("shopify") or customer.value("email") or customer.name("shopify")
-
-
-def addressed_as(reference: CustomerReference) -> str:
-    """A reference as the identifier that means it."""
-    return own_name(int(reference.value)) if reference.namespace == OWN_NAMESPACE else reference.value
 
 
 def page(query: Mapping[str, str]) -> tuple[int, int]:

@@ -26,7 +26,7 @@ from loyalty_gateway.vendor import (
     ValidRequest,
     Vendor,
 )
-from loyalty_gateway.vendors.salla import customers, history, pages
+from loyalty_gateway.vendors.salla import client, customers, history, pages
 from loyalty_gateway.vendors.salla.language import in_language as _in_language
 
 _SIGN = {"plus": 1, "minus": -1}
@@ -192,6 +192,8 @@ VENDOR = Vendor(
             id="updateCustomerLoyaltyPoints",
             parse_request=parse_adjust,
             render_response=render_adjust,
+            render_request=client.render_adjust,
+            parse_response=client.parse_adjust,
             scopes=("customers.read_write",),
             rate_limits=(_PLAN, _CUSTOMERS),
             ignored={
@@ -205,6 +207,9 @@ VENDOR = Vendor(
             asks=HistoryQuery,
             parse_request=history.parse_history,
             render_response=history.render_history,
+            render_request=client.render_history,
+            parse_response=client.parse_history,
+            next_request=client.next_page,
             scopes=("customers.read",),
             rate_limits=(_PLAN, _CUSTOMERS),
         ),
@@ -213,6 +218,9 @@ VENDOR = Vendor(
             asks=CustomersQuery,
             parse_request=customers.parse_list,
             render_response=customers.render_list,
+            render_request=client.render_list,
+            parse_response=client.parse_list,
+            next_request=client.next_page,
             scopes=("customers.read",),
             rate_limits=(_PLAN, _CUSTOMERS),
             ignored={"fields[]": customers.EXTRA_FIELDS_IGNORED},
@@ -222,12 +230,17 @@ VENDOR = Vendor(
             asks=CustomerQuery,
             parse_request=customers.parse_details,
             render_response=customers.render_details,
+            render_request=client.render_details,
+            parse_response=client.parse_details,
             scopes=("customers.read",),
             rate_limits=(_PLAN, _CUSTOMERS),
             ignored={"fields[]": customers.EXTRA_FIELDS_IGNORED},
         ),
     ),
     render_problem=render_problem,
+    parse_problem=client.parse_problem,
+    namespaces=client.namespaces,
+    history_shows=client.history_shows,
     render_budgets=render_budgets,
     credential_forms=(("bearer",),),
     credential_fields={"bearer": "bearer"},

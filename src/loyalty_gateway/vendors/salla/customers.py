@@ -9,7 +9,7 @@ from loyalty_gateway.vendor import Answer, Behaviour, Evidence, ValidRequest
 from loyalty_gateway.vendors.salla.dates import day_begins, day_ends, php_date, php_day
 from loyalty_gateway.vendors.salla.pages import page_of, pagination
 
-_NAMESPACE: Final = "salla"
+NAMESPACE: Final = "salla"
 _FIRST_OWN: Final = 9 * 10**15
 _PER_PAGE: Final = 15
 
@@ -22,17 +22,32 @@ def customer_numbered(number: int) -> CustomerReference:
     """Whom a number means: beyond 9 * 10^15 the ledger's own, for those to whom Salla never gave one."""
     if number > _FIRST_OWN:
         return CustomerReference(OWN_NAMESPACE, str(number - _FIRST_OWN))
-    return CustomerReference(_NAMESPACE, str(number))
+    return CustomerReference(NAMESPACE, str(number))
+
+
+def numbered(customer: CustomerReference) -> int | None:
+    """The number that means this customer, the inverse of ``customer_numbered``; ``None`` where none does."""
+    if _ANY_DIGITS.fullmatch(customer.value) is None:
+        return None
+    number = int(customer.value) + (_FIRST_OWN if customer.namespace == OWN_NAMESPACE else 0)
+    return number if number <= _LARGEST_NUMBER and customer_numbered(number) == customer else None
 
 
 def customer_spelt(text: str) -> CustomerReference:
     """Whom a number in digits means; other text means nobody that Salla has numbered."""
-    return customer_numbered(int(text)) if _DIGITS.fullmatch(text) else CustomerReference(_NAMESPACE, text)
+    return customer_numbered(int(text)) if _DIGITS.fullmatch(text) else CustomerReference(NAMESPACE, text)
+
+
+def spelling(customer: CustomerReference) -> str | None:
+    """The text that means this customer, the inverse of ``customer_spelt``; ``None`` where none does."""
+    number = numbered(customer)
+    text = customer.value if number is None else str(number)
+    return text if text.strip(" \t\r\n") and customer_spelt(text) == customer else None
 
 
 def number_of(customer: Customer) -> int:
     """The customer's number at Salla, or the ledger's own beyond all of those."""
-    value = customer.value(_NAMESPACE)
+    value = customer.value(NAMESPACE)
     return int(value) if value and _is_number(value) else _FIRST_OWN + customer.wallet.id
 
 
@@ -40,6 +55,8 @@ def _is_number(value: str) -> bool:
     return _NUMBER.fullmatch(value) is not None and int(value) <= _FIRST_OWN
 
 
+_LARGEST_NUMBER: Final = 2**64 - 1
+_ANY_DIGITS: Final = re.compile(r"[0-9]{1,20}")
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,15}")
 

@@ -1,9 +1,12 @@
 """Salla's paging: numbered pages, told in camelCase with links of the plain http scheme."""
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
+from loyalty_gateway.customer import page_at
 from loyalty_gateway.vendor import Behaviour, Evidence, ValidRequest
+
+_LARGEST_SIZE: Final = 60
 
 
 class Page(NamedTuple):
@@ -21,6 +24,12 @@ class Page(NamedTuple):
 def page_of(request: ValidRequest, *, size: int) -> Page:
     """The page asked for; ``size`` is the operation's own."""
     return Page(number=int(request.query.get("page", 1)), size=int(request.query.get("per_page", size)))
+
+
+def page_query(*, limit: int | None, offset: int) -> dict[str, str] | None:
+    """Asks for the page that begins behind ``offset``; ``None`` for an empty one."""
+    page = page_at(offset=offset, limit=limit, largest=_LARGEST_SIZE)
+    return None if page is None else {"page": str(page[0]), "per_page": str(page[1])}
 
 
 def pagination(request: ValidRequest, page: Page, *, count: int, total: int) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Yotpo Loyalty & Referrals: two live surfaces over the same points, and answers without a balance."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, assert_never
+from typing import Any, Literal
 
 import msgspec
 
@@ -13,9 +13,9 @@ from loyalty_gateway.adjustment import (
     customer_reference,
     whole_points,
 )
-from loyalty_gateway.customer import Enrolment, HistoryQuery
+from loyalty_gateway.customer import CustomerQuery, Enrolment, HistoryQuery
 from loyalty_gateway.moment import iso_milliseconds
-from loyalty_gateway.problem import Code, Problem, explain_all
+from loyalty_gateway.problem import Problem
 from loyalty_gateway.vendor import (
     Answer,
     Behaviour,
@@ -23,11 +23,10 @@ from loyalty_gateway.vendor import (
     Evidence,
     Operation,
     RateLimit,
-    Request,
     ValidRequest,
     Vendor,
 )
-from loyalty_gateway.vendors.yotpo import customers
+from loyalty_gateway.vendors.yotpo import client, customers, problems
 from loyalty_gateway.vendors.yotpo.behaviours import BEHAVIOURS
 from loyalty_gateway.vendors.yotpo.names import text
 
@@ -85,7 +84,7 @@ def render_adjust(receipt: Receipt, _request: ValidRequest) -> Answer:
         200,
         {
             "id": entry.id,
-            "name": entry.reason or customers.UNTITLED,
+            "name": customers.title(entry),
             "type": "PointsAdjustment",
             "merchant_id": receipt.merchant_id,
             "customer_id": entry.wallet_id,
@@ -94,74 +93,6 @@ def render_adjust(receipt: Receipt, _request: ValidRequest) -> Answer:
             "updated_at": occurred_at,
         },
     )
-
-
-def render_problem(problem: Problem, request: Request) -> Answer:
-    """``{"error": text}``; an unknown path is an HTML page, also for a method that the path does not know."""
-    if problem.code in {Code.UNKNOWN_PATH, Code.WRONG_METHOD}:
-        return Answer(404, text=_NOT_FOUND_PAGE, media_type="text/html")
-    if problem.code is Code.UNKNOWN_CUSTOMER and _looks_up_store_customer(request):
-        if request.options.missing_store_customer == 404:
-            return Answer(404, {"errors": [{"message": {"customer": "Could not find customer"}}]})
-        return Answer(400, {"error": "Customer does not exist"})
-    status, message = _told(problem)
-    return Answer(status, {"error": message})
-
-
-def _looks_up_store_customer(request: Request) -> bool:
-    return request.operation is not None and request.operation.id == "retrieveStoreCustomerDetails"
-
-
-_NOT_FOUND_PAGE = (
-    "<!DOCTYPE html>\n<html>\n<head><title>Page not found (404)</title></head>\n"
-    "<body><h1>The page you were looking for does not exist.</h1></body>\n</html>\n"
-)
-
-
-def _told(problem: Problem) -> tuple[int, str]:
-    match problem.code:
-        case Code.UNKNOWN_PATH | Code.WRONG_METHOD:
-            return 404, "Not found"
-        case Code.MISSING_CREDENTIALS:
-            return 401, "Credentials are missing"
-        case Code.INVALID_CREDENTIALS:
-            return 401, "Credentials are not valid"
-        case Code.ADDRESS_NOT_ALLOWED:
-            return 403, "This IP address is not allowed"
-        case Code.RATE_LIMITED:
-            return 429, "Too many requests"
-        case Code.INSUFFICIENT_SCOPE:
-            return 403, "These credentials may only read"
-        case Code.BODY_TOO_LARGE:
-            return 413, "Request body is too large"
-        case Code.UNSUPPORTED_MEDIA_TYPE:
-            return 415, "Request body must be application/json"
-        case Code.UNREADABLE:
-            return 422, "Request cannot be read as JSON"
-        case Code.INVALID:
-            return 422, explain_all(problem.violations)
-        case Code.AMOUNT_OUT_OF_RANGE | Code.BALANCE_OVERFLOW:
-            return 422, "point_adjustment_amount is too large"
-        case Code.KEY_IN_FLIGHT:
-            return 409, "A request with this idempotency key is being carried out"
-        case Code.KEY_REUSED:
-            return 422, "The idempotency key was used with another request"
-        case Code.UNKNOWN_CUSTOMER:
-            return 404, "Customer does not exist"
-        case Code.CUSTOMER_CONFLICT:
-            return 422, "Customer details belong to another customer"
-        case Code.CUSTOMER_EXCLUDED:
-            return 422, "Customer is excluded from the loyalty programme"
-        case Code.TOO_FEW_POINTS:
-            return 422, "Customer does not have enough points"
-        case Code.RECORD_BUSY:
-            return 423, "Customer record is busy, please retry"
-        case Code.UNAVAILABLE:
-            return 503, "Service unavailable, please retry later"
-        case Code.UNFORESEEN:
-            return 500, "Internal server error"
-        case never:
-            assert_never(never)
 
 
 def render_budgets(budgets: tuple[Budget, ...], _refusal: Problem | None) -> Mapping[str, str]:
@@ -201,6 +132,8 @@ VENDOR = Vendor(
             id="adjustPoints",
             parse_request=parse_adjust,
             render_response=render_adjust,
+            render_request=client.render_adjust,
+            parse_response=client.parse_adjust,
             scopes=("write",),
             ignored=_IGNORED,
             rate_limits=_LOYALTY_LIMITS,
@@ -210,6 +143,8 @@ VENDOR = Vendor(
             id="adjustStorePoints",
             parse_request=parse_adjust,
             render_response=render_adjust,
+            render_request=client.render_store_adjust,
+            parse_response=client.parse_adjust,
             scopes=("write",),
             ignored=_IGNORED,
             rate_limits=_STORE_LIMITS,
@@ -218,8 +153,11 @@ VENDOR = Vendor(
         Operation(
             id="fetchCustomerDetails",
             asks=HistoryQuery,
+            also_says=(CustomerQuery,),
             parse_request=customers.parse_fetch,
             render_response=customers.render_fetch,
+            render_request=client.render_fetch,
+            parse_response=client.parse_customer,
             scopes=("read",),
             ignored={"with_referral_code": _NO_REFERRALS, "country_iso_code": _PHONE_AS_WRITTEN},
             rate_limits=_LOYALTY_LIMITS,
@@ -229,6 +167,8 @@ VENDOR = Vendor(
             asks=Enrolment,
             parse_request=customers.parse_save,
             render_response=customers.render_save,
+            render_request=client.render_save,
+            parse_response=client.parse_save,
             scopes=("write",),
             ignored={
                 "country_iso_code": _PHONE_AS_WRITTEN,
@@ -241,15 +181,21 @@ VENDOR = Vendor(
         Operation(
             id="retrieveStoreCustomerDetails",
             asks=HistoryQuery,
+            also_says=(CustomerQuery,),
             parse_request=customers.parse_retrieve,
             render_response=customers.render_retrieve,
+            render_request=client.render_retrieve,
+            parse_response=client.parse_customer,
             scopes=("read",),
             ignored={"with_referral_code": _NO_REFERRALS},
             rate_limits=_STORE_LIMITS,
             path_credentials=("app_key",),
         ),
     ),
-    render_problem=render_problem,
+    render_problem=problems.render_problem,
+    parse_problem=problems.parse_problem,
+    namespaces=client.namespaces,
+    history_shows=client.history_shows,
     render_budgets=render_budgets,
     credential_forms=(("guid", "api_key"), ("app_key", "access_token")),
     credential_fields={

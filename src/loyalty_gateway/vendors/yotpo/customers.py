@@ -31,13 +31,13 @@ def render_fetch(history: History, request: ValidRequest) -> Answer:
 
 def parse_retrieve(request: ValidRequest) -> HistoryQuery:
     """The customer named in the body, in its wrapper or without."""
-    body, names = request.body, _unwrapped(request.body)
+    body, names = request.body, unwrapped(request.body)
     return _query(request, names, (body, names))
 
 
 def render_retrieve(history: History, request: ValidRequest) -> Answer:
     """The customer in the wrapper, with what the body asks for besides."""
-    asking = (request.body, _unwrapped(request.body))
+    asking = (request.body, unwrapped(request.body))
     return Answer(200, {"customers": _with_extras(history, request, asking)})
 
 
@@ -84,7 +84,8 @@ def render_save(enrolled: Enrolled, request: ValidRequest) -> Answer:
     return Answer(200, _customer(enrolled.customer, request.options.customer_id_namespace))
 
 
-def _unwrapped(body: dict[str, Any]) -> dict[str, Any]:
+def unwrapped(body: dict[str, Any]) -> dict[str, Any]:
+    """The customer, out of the wrapper if it came in it."""
     if "customers" not in body:
         return body
     names: dict[str, Any] = body["customers"]
@@ -162,10 +163,15 @@ def _item(entry: Entry) -> dict[str, Any]:
         "completed_at": occurred_at,
         "date": occurred_at[:10],
         # Clients search the history for a reference that they put into the title.
-        "action": entry.reason or UNTITLED,
+        "action": title(entry),
         "points": entry.points_delta,
         "status": "Approved",
     }
+
+
+def title(entry: Entry) -> str:
+    """What the entry is called: its title, which may be empty, or the one that stands for none."""
+    return UNTITLED if entry.reason is None else entry.reason
 
 
 def _day(microseconds: int) -> str:

@@ -10,14 +10,19 @@ TILL = "pos_account"
 """The namespace of accounts at the point of sale."""
 
 
+def adjusting(id_namespace: str) -> tuple[tuple[str, str], ...]:
+    """The fields that name a customer whose points are adjusted, with their namespaces; the first counts."""
+    return ("customer_id", id_namespace), ("customer_email", "email")
+
+
+def looking_up(id_namespace: str) -> tuple[tuple[str, str], ...]:
+    """The fields that name a customer who is looked up, with their namespaces; the first counts."""
+    return (*adjusting(id_namespace), ("phone_number", "phone"), ("pos_account_id", TILL))
+
+
 def named(names: Mapping[str, Any], id_namespace: str) -> CustomerReference | None:
     """Whom the first of the names that is not blank means; as when adjusting, the id comes before the email."""
-    for field, namespace in (
-        ("customer_id", id_namespace),
-        ("customer_email", "email"),
-        ("phone_number", "phone"),
-        ("pos_account_id", TILL),
-    ):
+    for field, namespace in looking_up(id_namespace):
         name = told(names, field)
         if name is not None:
             return customer_reference(namespace, _as_meant(field, name))

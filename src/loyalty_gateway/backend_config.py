@@ -1,0 +1,141 @@
+"""Where a vendor's tasks are carried out, as ``config.yaml`` says it."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Protocol, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from loyalty_gateway.problem import ConfigurationError
+from loyalty_gateway.upstream.loss import FIELDS, LossPolicy, Policy
+from loyalty_gateway.vendor import Vendor
+
+T = TypeVar("T")
+_RATE = re.compile(r"(\d+)\s*/\s*(\d+)\s*s")
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=3_600)]
+Connections = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+
+
+class UpstreamConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A vendor's server at which tasks are carried out; ``url`` is what stands before the paths of its spec.
+
+    ``credentials`` and ``options`` are as those of a vendor that is served. ``when_limited`` is what happens to a
+    request beyond the vendor's rate limits, which ``rate_limits`` may override. ``loss`` is what is done with a
+    request of which something would be lost: ``record`` it, or ``refuse`` it, whatever it is or in certain fields
+    only, ``{refuse: [metadata, lifetime]}``. See ``Settings`` for the others.
+    """
+
+    vendor: str
+    url: str
+    credentials: dict[str, str]
+    options: dict[str, Any] = {}
+    timeout_seconds: Seconds = 10.0
+    connections: Connections = 100
+    when_limited: Literal["wait", "refuse"] = "wait"
+    rate_limits: dict[str, str] = {}
+    loss: Policy = "record"
+    marks: bool = True
+    list_at_once: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 50
+    patience_seconds: Seconds = 5.0
+    settle_seconds: Seconds = 90.0
+
+
+class EngineConfig(msgspec.Struct, frozen=True):
+    """The ledger here."""
+
+
+class PassthroughConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The same vendor's real server, to which requests go on unchanged; by default the one of its spec."""
+
+    url: str = ""
+    timeout_seconds: Seconds = 10.0
+    connections: Connections = 100
+
+
+BackendConfig = EngineConfig | UpstreamConfig | PassthroughConfig
+
+
+class Given(Protocol):
+    """Plain values on their way to be checked."""
+
+    def convert(self, raw: Any, kind: type[T], path: str) -> T:
+        """The value as that type; raises ConfigurationError."""
+
+    def error(self, path: str, what: str) -> ConfigurationError:
+        """A mistake at a path."""
+
+
+def parse_backend(raw: Any, vendors: Mapping[str, Vendor], given: Given, path: str) -> BackendConfig:
+    """What ``backend:`` says; raises ConfigurationError with the path of what is wrong."""
+    if raw == "engine":
+        return EngineConfig()
+    if raw == "passthrough":
+        return PassthroughConfig()
+    match raw:
+        case {"upstream": settings, **others} if not others:
+            return _upstream(settings, vendors, given, f"{path}.upstream")
+        case {"passthrough": settings, **others} if not others:
+            chosen = given.convert(settings, PassthroughConfig, f"{path}.passthrough")
+            if chosen.url:
+                _check_url(chosen.url, given, f"{path}.passthrough.url")
+            return chosen
+        case _:
+            upstream = "{upstream: {vendor: ..., url: ..., credentials: ...}}"
+            what = f"must be engine, passthrough, {{passthrough: {{url: ...}}}}, or {upstream}"
+            raise given.error(path, what)
+
+
+def _check_url(url: str, given: Given, path: str) -> None:
+    try:
+        parts = urlsplit(url)
+        is_good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        is_good = False
+    if not is_good or parts.query or parts.fragment or parts.username or parts.password:
+        raise given.error(path, "must read like https://api.example.com, without credentials or a query")
+
+
+def _upstream(raw: Any, vendors: Mapping[str, Vendor], given: Given, path: str) -> UpstreamConfig:
+    chosen = given.convert(raw, UpstreamConfig, path)
+    vendor = vendors.get(chosen.vendor)
+    if vendor is None:
+        raise given.error(f"{path}.vendor", f"no such vendor; there are {', '.join(sorted(vendors))}")
+    _check_url(chosen.url, given, f"{path}.url")
+    forms = {frozenset(form) for form in vendor.credential_forms}
+    if frozenset(chosen.credentials) not in forms:
+        told = " or ".join(" + ".join(form) for form in vendor.credential_forms)
+        raise given.error(f"{path}.credentials", f"a credential of {vendor.name} is {told}")
+    for name, value in chosen.credentials.items():
+        if not value.strip():
+            raise given.error(f"{path}.credentials.{name}", "must not be empty")
+    given.convert(chosen.options, vendor.options, f"{path}.options")
+    _check_loss(chosen.loss, given, f"{path}.loss")
+    limits = {limit.name for operation in vendor.operations for limit in operation.rate_limits}
+    for name in chosen.rate_limits:
+        if name not in limits:
+            raise given.error(
+                f"{path}.rate_limits.{name}", f"no such limit; there are {', '.join(sorted(limits))}"
+            )
+        parse_rate(chosen.rate_limits[name], given, f"{path}.rate_limits.{name}")
+    return chosen
+
+
+def _check_loss(policy: Policy, given: Given, path: str) -> None:
+    for index, field in enumerate(policy.refuse if isinstance(policy, LossPolicy) else ()):
+        if field not in FIELDS:
+            raise given.error(f"{path}.refuse[{index}]", f"no such field; there are {', '.join(FIELDS)}")
+
+
+def parse_rate(text: str, given: Given, path: str) -> tuple[int, int]:
+    """Requests and seconds; raises ConfigurationError."""
+    rate = rate_of(text)
+    if rate is None:
+        raise given.error(path, "must read like 100/60s: requests per seconds")
+    return rate
+
+
+def rate_of(text: str) -> tuple[int, int] | None:
+    """Requests and seconds; ``None`` for what reads otherwise than ``100/60s``."""
+    match = _RATE.fullmatch(text.strip())
+    return (int(match[1]), int(match[2])) if match is not None and int(match[1]) and int(match[2]) else None

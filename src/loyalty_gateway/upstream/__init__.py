@@ -1,0 +1,1 @@
+"""Where points are carried out at a vendor's real server instead of here."""

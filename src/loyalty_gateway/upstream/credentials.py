@@ -1,0 +1,45 @@
+"""Our credentials at a vendor's server, put where its security schemes want them."""
+
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from loyalty_gateway.spec import OperationContract
+from loyalty_gateway.vendor import Operation, Vendor
+
+
+class Carried(NamedTuple):
+    """Credentials on their way, by where they stand."""
+
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    path_values: Mapping[str, str]
+
+
+def carried(
+    vendor: Vendor, operation: Operation, contract: OperationContract, fields: Mapping[str, str]
+) -> Carried | None:
+    """The credential as the operation's first requirement that it satisfies wants it; ``None`` for none."""
+    if not all(name in fields for name in operation.path_credentials):
+        return None
+    path_values = {name: fields[name] for name in operation.path_credentials}
+    for requirement in contract.requirements:
+        headers: dict[str, str] = {}
+        query: dict[str, str] = {}
+        for scheme in requirement.schemes:
+            names = vendor.credential_fields[scheme.name].split(":")
+            if not all(name in fields for name in names):
+                break
+            value = ":".join(fields[name] for name in names)
+            match scheme.kind:
+                case "header":
+                    headers[scheme.key] = value
+                case "query":
+                    query[scheme.key] = value
+                case "bearer":
+                    headers["authorization"] = f"Bearer {value}"
+                case _:
+                    headers["authorization"] = f"Basic {b64encode(value.encode()).decode()}"
+        else:
+            return Carried(headers, query, path_values)
+    return None

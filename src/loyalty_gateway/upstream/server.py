@@ -1,0 +1,164 @@
+"""One vendor's real server, called over HTTP: how fast, how often, and what is known of a call that failed."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Final
+from urllib.parse import quote, urlencode
+
+import httpx
+import msgspec
+
+from loyalty_gateway.adjustment import Merchant
+from loyalty_gateway.authentication import Caller
+from loyalty_gateway.problem import ConfigurationError
+from loyalty_gateway.rate_limit import RateLimits
+from loyalty_gateway.spec import Contract, OperationContract
+from loyalty_gateway.upstream.connections import Connections, NotSent, Unclear, Undecodable, answer_of
+from loyalty_gateway.upstream.credentials import Carried, carried
+from loyalty_gateway.upstream.transport import Transport
+from loyalty_gateway.vendor import Answer, Operation, ValidRequest, Vendor
+
+_LONGEST_WAIT_SECONDS: Final = 30.0
+_LONGEST_TOLD_SECONDS: Final = 3_600.0
+_UNTOLD_SECONDS: Final = 1.0
+_HEADERS: Final[Mapping[str, str]] = {
+    "user-agent": "loyalty-gateway",
+    "accept": "application/json",
+    "accept-encoding": "gzip, deflate",
+}
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """How a server is called.
+
+    ``timeout_seconds`` is for connecting and for each silence of the server; ``connections`` are open at once.
+    ``waits`` for the vendor's rate limits, instead of refusing what exceeds them. ``rate_limits`` has requests and
+    seconds for a limit by its name; ``None`` counts none.
+    """
+
+    timeout_seconds: float = 10.0
+    connections: int = 100
+    waits: bool = True
+    rate_limits: Mapping[str, tuple[int, int]] | None = {}
+
+
+class Server:
+    """A vendor's server at a URL, which is what stands before the paths of the vendor's spec.
+
+    Args:
+        vendor: whose API it has.
+        contract: the vendor's contract.
+        url: of the server.
+        credentials: the fields of our credential there.
+        limits: how it is called.
+        transport: instead of the one over sockets.
+
+    Raises:
+        ConfigurationError: no operation can be called with these credentials.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what a server is
+        self,
+        vendor: Vendor,
+        contract: Contract,
+        url: str,
+        credentials: Mapping[str, str],
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+        transport: Transport | None = None,
+    ) -> None:
+        self.vendor = vendor
+        self._url = url.rstrip("/")
+        self._limits = limits
+        self._carried: dict[str, Carried] = {}
+        self._contracts: dict[str, OperationContract] = {}
+        for operation in vendor.operations:
+            described = contract.operations[operation.id]
+            found = carried(vendor, operation, described, credentials)
+            if found is not None:
+                self._carried[operation.id] = found
+                self._contracts[operation.id] = described
+        if not self._carried:
+            forms = " or ".join(" + ".join(form) for form in vendor.credential_forms)
+            raise ConfigurationError("credentials", f"a credential of {vendor.name} is {forms}")
+        self.operations = tuple(one for one in vendor.operations if one.id in self._carried)
+        self._rates = None if limits.rate_limits is None else RateLimits(vendor, dict(limits.rate_limits))
+        self._not_before = 0.0
+        self._connections = Connections(limits.timeout_seconds, limits.connections, transport)
+
+    def __repr__(self) -> str:
+        return f"Server({self.vendor.name})"
+
+    async def close(self) -> None:
+        """Closes its connections."""
+        await self._connections.close()
+
+    def contract(self, operation: Operation) -> OperationContract:
+        """The contract of one of the operations that can be called."""
+        return self._contracts[operation.id]
+
+    async def send(self, operation: Operation, request: ValidRequest) -> Answer:
+        """The server's answer, whatever its status; its body is ``text`` where it is no JSON.
+
+        Raises:
+            NotSent: nothing can have come of it.
+            Unclear: something may have.
+        """
+        await self._pace(operation)
+        received = await self._connections.exchange(self._said(operation, request))
+        try:
+            answer = answer_of(received)
+        except Undecodable as error:
+            raise Unclear("the answer cannot be decoded") from error
+        if answer.status == 429:
+            self._not_before = time.monotonic() + _retry_after(answer.headers)
+        return answer
+
+    def _said(self, operation: Operation, request: ValidRequest) -> httpx.Request:
+        contract, credentials = self._contracts[operation.id], self._carried[operation.id]
+        values = {**request.path_values, **credentials.path_values}
+        path = contract.template
+        for name, value in values.items():
+            path = path.replace(f"{{{name}}}", quote(value, safe=""))
+        query = urlencode({**request.query, **credentials.query})
+        headers = {**_HEADERS, **request.headers, **credentials.headers}
+        content = None
+        if request.body is not None:
+            headers["content-type"] = contract.media_types[0]
+            content = msgspec.json.encode(request.body)
+        url = self._url + path + (f"?{query}" if query else "")
+        return httpx.Request(contract.method, url, headers=headers, content=content)
+
+    async def _pace(self, operation: Operation) -> None:
+        """Waits for the vendor's rate limits, and for as long as it asked us to; raises NotSent instead."""
+        waited = 0.0
+        while (seconds := self._to_wait(operation)) > 0:
+            if not self._limits.waits or waited + seconds > _LONGEST_WAIT_SECONDS:
+                raise NotSent("the vendor's rate limit is used up", seconds)
+            waited += seconds
+            await asyncio.sleep(seconds)
+
+    def _to_wait(self, operation: Operation) -> float:
+        seconds = self._not_before - time.monotonic()
+        if seconds > 0 or self._rates is None or not operation.rate_limits:
+            return seconds
+        budgets, refusal = self._rates.spend(operation, _OURSELVES)
+        if refusal is None:
+            return 0.0
+        return max(0.01, *(budget.resets_at - budget.now for budget in budgets if budget.remaining == 0))
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds to wait, by what the answer says in either of the header's forms, an hour at most."""
+    told = headers.get("retry-after", "").strip()
+    if told.isdigit():
+        return min(float(told), _LONGEST_TOLD_SECONDS)
+    try:
+        seconds = parsedate_to_datetime(told).timestamp() - time.time()
+    except (TypeError, ValueError):
+        return _UNTOLD_SECONDS
+    return min(max(seconds, 0.1), _LONGEST_TOLD_SECONDS)
+
+
+_OURSELVES = Caller(id="upstream", merchant=Merchant(name="upstream"), scopes=frozenset())

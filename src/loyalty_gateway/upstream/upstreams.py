@@ -1,0 +1,154 @@
+"""The upstreams that a configuration chooses: made of it, started and closed with the gateway."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from loyalty_gateway.adjustment import Merchant
+from loyalty_gateway.backend_config import EngineConfig, PassthroughConfig, UpstreamConfig, rate_of
+from loyalty_gateway.config import Config
+from loyalty_gateway.ledger import Ledger
+from loyalty_gateway.metrics import Metrics
+from loyalty_gateway.problem import ConfigurationError
+from loyalty_gateway.spec import Contract
+from loyalty_gateway.upstream.answers import tells_balance
+from loyalty_gateway.upstream.backend import Settings, UpstreamBackend
+from loyalty_gateway.upstream.passthrough import Passthrough
+from loyalty_gateway.upstream.server import Limits, Server
+from loyalty_gateway.upstream.settling import Settling
+from loyalty_gateway.upstream.transport import Transport
+from loyalty_gateway.vendor import Vendor
+
+
+class Upstreams:
+    """Every upstream with what looks after its intents; started and closed with the gateway.
+
+    ``backends`` has that of each vendor and merchant: the ledger, an upstream, or a passthrough. Of the
+    configuration nothing is kept, since credentials stand in it.
+    """
+
+    def __init__(self, backends: Mapping[tuple[str, str], Any], settling: Sequence[Settling]) -> None:
+        self.backends = backends
+        self._settling = settling
+        elsewhere = [one for one in backends.values() if isinstance(one, UpstreamBackend | Passthrough)]
+        self._upstreams = {id(one): one for one in elsewhere}.values()
+
+    def start(self) -> None:
+        """Begins to settle what nobody is at; the ledger is open."""
+        for settling in self._settling:
+            settling.start()
+
+    async def close(self) -> None:
+        """Lets what is under way come to its end."""
+        for settling in self._settling:
+            await settling.close()
+        for upstream in self._upstreams:
+            await upstream.close()
+
+
+def make_upstreams(  # noqa: PLR0913 - composing is naming every part
+    config: Config,
+    vendors: Mapping[str, Vendor],
+    *,
+    contract_of: Callable[[str], Contract],
+    ledger: Ledger,
+    merchants: Mapping[str, Merchant],
+    metrics: Metrics,
+    transport: Transport | None = None,
+) -> Upstreams:
+    """The backends that a configuration chooses.
+
+    Args:
+        config: the configuration.
+        vendors: all vendors, by name.
+        contract_of: the contract of a vendor, by name.
+        ledger: where points are kept that no upstream keeps, and intents.
+        merchants: by name.
+        metrics: is told what is lost.
+        transport: by which servers are called, instead of the one over sockets.
+
+    Raises:
+        ConfigurationError: an upstream cannot be called with the credentials given.
+    """
+    made: dict[tuple[str, str], UpstreamBackend | Passthrough] = {}
+    settling: list[Settling] = []
+    backends: dict[tuple[str, str], Any] = {}
+    for client, served in config.vendors.items():
+        for merchant in merchants:
+            own = served.backends.get(merchant)
+            chosen = served.backend if own is None else own
+            if isinstance(chosen, EngineConfig):
+                backends[client, merchant] = ledger
+                continue
+            whose = "" if own is None else merchant
+            where = f"merchants.{whose}.backends.{client}" if whose else f"vendors.{client}.backend"
+            key = (client, whose)
+            if key not in made and isinstance(chosen, PassthroughConfig):
+                made[key] = _passthrough(chosen, contract_of(client), transport, where)
+            elif key not in made and isinstance(chosen, UpstreamConfig):
+                server = _server(chosen, config, vendors, contract_of, transport, where)
+                backend = made[key] = UpstreamBackend(
+                    _name(client, whose, chosen),
+                    server,
+                    msgspec.convert(chosen.options, vendors[chosen.vendor].options),
+                    ledger,
+                    _settings(chosen, config),
+                    tells_balance=tells_balance(vendors[client], served.options),
+                    on_loss=partial(metrics.lost, client, chosen.vendor),
+                )
+                settling.append(Settling(backend, ledger, merchants, chosen.settle_seconds))
+            backends[client, merchant] = made[key]
+    return Upstreams(backends, settling)
+
+
+def _passthrough(
+    chosen: PassthroughConfig, contract: Contract, transport: Transport | None, where: str
+) -> Passthrough:
+    try:
+        return Passthrough(contract, chosen.url, chosen.timeout_seconds, chosen.connections, transport)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}.passthrough.{error.where}", error.what) from error
+
+
+def _server(  # noqa: PLR0913, PLR0917 - composing is naming every part
+    chosen: UpstreamConfig,
+    config: Config,
+    vendors: Mapping[str, Vendor],
+    contract_of: Callable[[str], Contract],
+    transport: Transport | None,
+    where: str,
+) -> Server:
+    limits = Limits(
+        timeout_seconds=chosen.timeout_seconds,
+        connections=chosen.connections,
+        waits=chosen.when_limited == "wait",
+        rate_limits=_rates(chosen.rate_limits) if config.server.rate_limits else None,
+    )
+    vendor, contract = vendors[chosen.vendor], contract_of(chosen.vendor)
+    try:
+        return Server(vendor, contract, chosen.url, chosen.credentials, limits, transport)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}.upstream.{error.where}", error.what) from error
+
+
+def _settings(chosen: UpstreamConfig, config: Config) -> Settings:
+    return Settings(
+        loss=chosen.loss,
+        marks=chosen.marks,
+        list_at_once=chosen.list_at_once,
+        patience_seconds=chosen.patience_seconds,
+        settle_seconds=chosen.settle_seconds,
+        keep_keys_seconds=config.idempotency.keep_hours * 3_600,
+    )
+
+
+def _name(client: str, whose: str, chosen: UpstreamConfig) -> str:
+    name = f"{client} to {chosen.vendor} at {urlsplit(chosen.url).netloc}"
+    return f"{name} for {whose}" if whose else name
+
+
+def _rates(chosen: Mapping[str, str]) -> dict[str, tuple[int, int]]:
+    return {name: rate for name, text in chosen.items() if (rate := rate_of(text)) is not None}
