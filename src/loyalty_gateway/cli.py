@@ -227,21 +227,19 @@ def intents(
 
 
 @whole_ledger.command("settle")
-def settle_intent(  # noqa: PLR0913, PLR0917 - options
+def settle_intent(
     number: Annotated[int, typer.Argument(help="The intent's, as `ledger intents` tells it.")],
     done: Annotated[bool, typer.Option("--done/--refused", help="Whether it was carried out at the upstream.")],
     points: Annotated[
-        int | None, typer.Option(help="The points that took effect, if not those asked for.")
+        int | None, typer.Option(help="The signed points that took effect, if not those asked for.")
     ] = None,
     config: ConfigOption = Path("config.yaml"),
     ledger: LedgerOption = None,
-    merchant: MerchantOption = "demo",
 ) -> None:
     """Write down what you found out at the upstream about a parked intent; retries get that outcome."""
     with _told_to_people():
         chosen = _override(load_config(config, discover()), None, None, ledger, no_rate_limits=False)
-        whose = configured_merchant(chosen, merchant)
-        work = partial(settle_by_hand, merchant=whose, number=number, done=done, points=points, out=sys.stdout)
+        work = partial(settle_by_hand, number=number, done=done, points=points, out=sys.stdout)
         uvloop.run(_on(open_ledger(chosen), work))
 
 

@@ -7,7 +7,7 @@ from typing import TextIO
 from loyalty_gateway.adjustment import Everyone, Merchant
 from loyalty_gateway.ledger import Ledger
 from loyalty_gateway.ledger.intents import Intent, Outcome, State, find, leave, parts, settle, unsettled
-from loyalty_gateway.ledger.statements import Dialect, Work
+from loyalty_gateway.ledger.statements import Dialect, Statement, Work, only
 from loyalty_gateway.moment import iso_milliseconds
 from loyalty_gateway.problem import Code, ConfigurationError
 
@@ -52,21 +52,18 @@ def _whom(intent: Intent) -> str:
     return str(customers[0]) if len(customers) == 1 else f"{len(customers)} customers"
 
 
-async def settle_by_hand(  # noqa: PLR0913 - what a person says
-    ledger: Ledger, *, merchant: Merchant, number: int, done: bool, points: int | None, out: TextIO
-) -> None:
+async def settle_by_hand(ledger: Ledger, *, number: int, done: bool, points: int | None, out: TextIO) -> None:
     """Writes down what a person found out: that an intent was carried out, with so many points, or was not.
 
     Raises:
-        ConfigurationError: there is no such intent, or it is settled already.
+        ConfigurationError: there is no such intent, or it is not for a person to settle.
     """
     try:
         intent = await ledger.look(partial(find, intent_id=number))
     except (AssertionError, IndexError, ValueError):
         raise ConfigurationError(f"intent {number}", "there is none; see `ledger intents`") from None
+    await _check(ledger, intent, done=done, points=points)
     delta = intent.adjustment.points_delta if points is None else points
-    if done and delta is None:
-        raise ConfigurationError("--points", "is needed: how many points a reset took is not known here")
     outcome = Outcome(points_delta=delta or 0) if done else Outcome(code=Code.UNAVAILABLE)
 
     def work(_dialect: Dialect, _merchant_id: int, now: int) -> Work[bool]:
@@ -75,6 +72,31 @@ async def settle_by_hand(  # noqa: PLR0913 - what a person says
             yield from leave(intent.parent, State.WAITING, due_at=now)
         return (yield from settle(number, outcome, now=now))
 
+    merchant = Merchant(name=await ledger.look(partial(_merchant_name, merchant_id=intent.merchant_id)))
     if not await ledger.change(merchant, work):
-        raise ConfigurationError(f"intent {number}", f"is settled already: {intent.state}")
+        raise ConfigurationError(f"intent {number}", "was settled by somebody else meanwhile")
     print(f"intent {number}: {'done' if done else 'refused'}", file=out)
+
+
+async def _check(ledger: Ledger, intent: Intent, *, done: bool, points: int | None) -> None:
+    """Raises ConfigurationError where a person has nothing to settle, or settles it wrongly."""
+    where = f"intent {intent.id}"
+    if intent.state not in {State.PARKED, State.UNCLEAR}:
+        what = f"is {intent.state}; only what is parked or unclear is for a person to settle"
+        raise ConfigurationError(where, what)
+    asked = intent.adjustment.points_delta
+    if done and asked is None and points is None:
+        raise ConfigurationError("--points", "is needed: how many points a reset took is not known here")
+    if points is not None and asked is not None and points * asked < 0:
+        raise ConfigurationError("--points", f"must have the sign of what was asked for: {asked:+d}")
+    under_it = await ledger.look(partial(parts, intent_id=intent.id))
+    if any(part.settled_at is None for part in under_it):
+        raise ConfigurationError(where, f"has parts that are not settled; see `ledger intents {intent.id}`")
+    if not done and any(part.state is State.DONE for part in under_it):
+        what = "has parts that are done; as refused, a retry would carry them out once more"
+        raise ConfigurationError(where, what)
+
+
+def _merchant_name(_dialect: Dialect, merchant_id: int) -> Work[str]:
+    rows = yield Statement("SELECT name FROM merchants WHERE id = :id", {"id": merchant_id})
+    return str(only(rows)[0])

@@ -84,6 +84,10 @@ def _settle(opened: Opened, intent: Intent, outcome: Outcome) -> bool:
     return is_first
 
 
+def _park(opened: Opened, intent: Intent) -> None:
+    opened.run(opened.ledger.change(DEMO, lambda *_: leave(intent.id, State.PARKED, due_at=0)))
+
+
 def _found(opened: Opened, intent: Intent) -> Intent:
     found: Intent = opened.run(opened.ledger.look(lambda dialect: find(dialect, intent.id)))
     return found
@@ -190,7 +194,7 @@ def test_what_is_due_is_taken_up_by_one_and_comes_due_again(opened: Opened) -> N
 def test_what_is_parked_or_settled_is_not_taken_up(opened: Opened) -> None:
     (parked,), _ = _begin(opened, _intent(likeness=b"parked"))
     (done,), _ = _begin(opened, _intent(likeness=b"done"))
-    opened.run(opened.ledger.change(DEMO, lambda *_: leave(parked.id, State.PARKED, due_at=0)))
+    _park(opened, parked)
     _settle(opened, done, Outcome())
     opened.clock.now += 2 * _LEASE
 
@@ -254,20 +258,39 @@ def test_what_is_left_in_doubt_was_asked_for_when_that_is_said(opened: Opened) -
 def test_what_is_not_settled_is_listed_and_can_be_settled_by_a_person(opened: Opened) -> None:
     (one,), _ = _begin(opened, _intent(likeness=b"one"))
     (other,), _ = _begin(opened, _intent(likeness=b"other"))
+    for intent in (one, other):
+        _park(opened, intent)
     out, asked = io.StringIO(), "asked for 2023-11-14T22:13:20.000Z"
 
-    opened.run(settle_by_hand(opened.ledger, merchant=DEMO, number=one.id, done=True, points=7, out=out))
+    opened.run(settle_by_hand(opened.ledger, number=one.id, done=True, points=7, out=out))
     opened.run(tell_intents(opened.ledger, number=None, out=out))
-    opened.run(settle_by_hand(opened.ledger, merchant=DEMO, number=other.id, done=False, points=None, out=out))
+    opened.run(settle_by_hand(opened.ledger, number=other.id, done=False, points=None, out=out))
 
     assert out.getvalue().splitlines() == [
         f"intent {one.id}: done",
-        f"intent {other.id}: open, +10 points for {JANE}, a to b, {asked}, mark lg-MARK",
+        f"intent {other.id}: parked, +10 points for {JANE}, a to b, {asked}, mark lg-MARK",
         f"intent {other.id}: refused",
     ]
     assert _found(opened, one).outcome == Outcome(points_delta=7)
     assert opened.run(opened.ledger.look(lambda dialect: unsettled(dialect, after=0, at_most=9))) == []
     assert START == 1_700_000_000_000_000
+
+
+def test_a_person_settles_what_is_left_to_a_person_and_as_it_can_be(opened: Opened) -> None:
+    (whole, jane, omar), _ = _begin(opened, _intent("k"), _intent(), _intent(likeness=b"omar", customer=OMAR))
+    _park(opened, whole)
+    _settle(opened, jane, Outcome(points_delta=10))
+
+    def refusal(*, done: bool, points: int | None = None, number: int = whole.id) -> str:
+        with pytest.raises(ConfigurationError) as refused:
+            opened.run(settle_by_hand(opened.ledger, number=number, done=done, points=points, out=io.StringIO()))
+        return str(refused.value)
+
+    assert "has parts that are not settled" in refusal(done=True)
+    assert "is open; only" in refusal(done=True, number=omar.id)
+    _settle(opened, omar, Outcome(code=Code.CUSTOMER_EXCLUDED))
+    assert "has parts that are done" in refusal(done=False)
+    assert "the sign of what was asked for: +10" in refusal(done=True, points=-10)
 
 
 def test_what_came_of_each_customer_of_a_list_is_told(opened: Opened) -> None:
@@ -291,13 +314,9 @@ def test_an_intent_that_is_not_there_or_settled_already_is_told(opened: Opened) 
     (intent,), _ = _begin(opened, _intent())
     _settle(opened, intent, Outcome())
 
-    for number, what in ((99, "there is none"), (intent.id, "is settled already: done")):
+    for number, what in ((99, "there is none"), (intent.id, "is done; only what is parked")):
         with pytest.raises(ConfigurationError, match=what):
-            opened.run(
-                settle_by_hand(
-                    opened.ledger, merchant=DEMO, number=number, done=True, points=None, out=io.StringIO()
-                )
-            )
+            opened.run(settle_by_hand(opened.ledger, number=number, done=True, points=None, out=io.StringIO()))
 
 
 def test_several_ledgers_that_begin_the_same_request_at_once_begin_it_once(store: Store) -> None:

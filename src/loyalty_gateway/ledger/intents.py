@@ -59,6 +59,8 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     owner: str | None = None
     due_at: int
     sent_at: int | None = None
+    known_again: bool = False
+    """Whether the upstream's history shows it by what it was sent with: the mark, or a key."""
     created_at: int
     settled_at: int | None = None
 
@@ -147,6 +149,15 @@ def leave(intent_id: int, state: State, *, due_at: int, sent_at: int | None = No
     )
 
 
+def is_any_unsettled(_dialect: Dialect, *, upstream: str) -> Work[bool]:
+    """Whether there is any intent at an upstream that may be taken up, now or later."""
+    rows = yield Statement(
+        "SELECT 1 FROM intents WHERE settled_at IS NULL AND state <> 'parked' AND upstream = :upstream LIMIT 1",
+        {"upstream": upstream},
+    )
+    return bool(rows)
+
+
 def claim(  # noqa: PLR0913 - whose, how many, until when
     dialect: Dialect, *, upstream: str, owner: str, now: int, due_at: int, at_most: int
 ) -> Work[list[Intent]]:
@@ -208,6 +219,7 @@ def _row(intent: Intent) -> tuple[object, ...]:
         intent.owner,
         intent.due_at,
         intent.sent_at,
+        int(intent.known_again),
         intent.created_at,
         intent.settled_at,
     )
@@ -224,5 +236,6 @@ def _intent(row: Sequence[object]) -> Intent:
             "idempotency": None if key is None else Idempotency(str(key), bytes(fingerprint)),  # type: ignore[call-overload]
             "outcome": None if outcome is None else _decode_outcome(outcome),  # type: ignore[arg-type]
             "state": State(named["state"]),  # type: ignore[arg-type]
+            "known_again": named["known_again"] == 1,
         }
     )

@@ -160,6 +160,7 @@ MIGRATIONS: Final = (
         owner       TEXT,             -- the gateway that is at it
         due_at      BIGINT NOT NULL,  -- when another one may take it up
         sent_at     BIGINT,
+        known_again SMALLINT NOT NULL,  -- whether the upstream's history shows it by its mark or key
         created_at  BIGINT NOT NULL,
         settled_at  BIGINT
     );

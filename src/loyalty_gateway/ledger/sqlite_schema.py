@@ -187,6 +187,7 @@ MIGRATIONS: Final = (
         owner       TEXT,             -- the gateway that is at it
         due_at      INTEGER NOT NULL,  -- when another one may take it up
         sent_at     INTEGER,
+        known_again INTEGER NOT NULL,  -- whether the upstream's history shows it by its mark or key
         created_at  INTEGER NOT NULL,
         settled_at  INTEGER
     ) STRICT;

@@ -102,6 +102,7 @@ INTENTS: Final = Table(
         "owner": TEXT,
         "due_at": NUMBER,
         "sent_at": NUMBER,
+        "known_again": NUMBER,
         "created_at": NUMBER,
         "settled_at": NUMBER,
     },

@@ -8,11 +8,12 @@ upstream's history tells, or a person does (``settling.py``).
 import asyncio
 import logging
 import time
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from typing import Any, Final
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
 import msgspec
 from msgspec import UNSET
@@ -23,6 +24,7 @@ from loyalty_gateway.adjustment import (
     Everyone,
     Idempotency,
     Instruction,
+    Lifetime,
     Merchant,
     Overdraft,
     Receipt,
@@ -59,6 +61,9 @@ _SECOND: Final = 1_000_000
 LEASE_SECONDS: Final = 120
 """How long nobody else takes up what a gateway is at, unless it says that it still is."""
 _LOOK_AGAIN_SECONDS: Final = 0.1
+_LONGEST_WAIT_SECONDS: Final = 60
+_PASSES: Final = {Code.UNAVAILABLE, Code.RATE_LIMITED, Code.RECORD_BUSY}
+"""Why a part of a list was not carried out yet; the rest is about the customer or the amount, and stays so."""
 _TRIES: Final = 3
 _AT_ONCE: Final = 8
 
@@ -117,7 +122,7 @@ class UpstreamBackend:
         self.owner = uuid4().hex
         self.on_doubt: Callable[[], None] = lambda: None
         self._running: dict[int, asyncio.Task[Outcome | None]] = {}
-        self._turns: defaultdict[CustomerReference, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._turns: MutableMapping[CustomerReference, asyncio.Lock] = WeakValueDictionary()
         self.customer = self.reading.customer
         self.customers = self.reading.customers
         self.history = self.reading.history
@@ -148,6 +153,11 @@ class UpstreamBackend:
         Raises:
             Problem: also RECORD_BUSY while it is not known what came of the same request before.
         """
+        if (
+            isinstance(instruction.adjustment.customers, Everyone)
+            and self._said(instruction.adjustment, ()) is not None
+        ):
+            return await self._everyone_at_once(instruction)
         targets = await self._targets(instruction)
         plan = planned(self.calls.say, instruction.adjustment, [target.reference for target in targets])
         gone = self._weigh_loss(instruction.adjustment, plan)
@@ -158,6 +168,17 @@ class UpstreamBackend:
             problem.lost = gone
             raise
         return partial._replace(lost=gone)
+
+    async def _everyone_at_once(self, instruction: Instruction) -> Partial:
+        """All of them by the upstream's own word for it, for which nobody has to be named."""
+        plan = planned(self.calls.say, instruction.adjustment, [])
+        gone = self._weigh_loss(instruction.adjustment, plan)
+        intent, is_new = await self._begin(instruction, [])
+        outcome = await self._outcome(intent, [], instruction.merchant, is_new=is_new)
+        if outcome.code is not None:
+            raise Problem(outcome.code, lost=gone)
+        whole = Receipt(merchant_id=intent.merchant_id, count=outcome.count)
+        return Partial(whole, whole, replayed=not is_new, lost=gone)
 
     async def _adjusted(self, instruction: Instruction, targets: Sequence[Target], plan: Plan) -> Partial:
         if plan.whole is None and len(targets) > 1:
@@ -212,7 +233,7 @@ class UpstreamBackend:
             len(targets) != 1 or self._is_for_everyone(self._said(adjustment, targets))
         )
         told = msgspec.json.encode([instruction.vendor, adjustment], order="deterministic")
-        return Intent(
+        intent = Intent(
             id=0,
             merchant_id=0,
             vendor=instruction.vendor,
@@ -231,6 +252,8 @@ class UpstreamBackend:
             due_at=0,
             created_at=0,
         )
+        # What it was sent with counts, whatever is configured when it is looked for.
+        return msgspec.structs.replace(intent, known_again=self._is_shown(intent))
 
     @staticmethod
     def _is_for_everyone(said: Said | None) -> bool:
@@ -296,6 +319,9 @@ class UpstreamBackend:
         try:
             outcome = await self._carry_out(intent, targets)
         except Problem as problem:
+            if intent.parent is not None and problem.code in _PASSES:
+                await self._put_off(intent, merchant)
+                return None
             outcome = Outcome(code=problem.code)
         except Unclear as unclear:
             await self._doubt(intent, merchant, str(unclear))
@@ -308,17 +334,26 @@ class UpstreamBackend:
         await self.settle(intent, outcome, merchant)
         return outcome
 
+    async def _put_off(self, part: Intent, merchant: Merchant) -> None:
+        """Has a part wait again that was not carried out for a reason that passes, the longer the older it is."""
+
+        def waiting(_dialect: Any, _merchant_id: int, now: int) -> Any:
+            seconds = min(max((now - part.created_at) // _SECOND // 4, 1), _LONGEST_WAIT_SECONDS)
+            return leave(part.id, State.WAITING, due_at=now + seconds * _SECOND)
+
+        await self._ledger.change(merchant, waiting, is_small=True)
+
     async def _doubt(self, intent: Intent, merchant: Merchant, why: str) -> None:
         """Leaves it to be settled; whoever asks again meanwhile is told that the record is busy."""
-        state = State.UNCLEAR if self.can_settle(intent) else State.PARKED
+        state = State.UNCLEAR if intent.known_again else State.PARKED
         _log.warning("%s: what came of intent %s is not known: %s", self.name, intent.id, why)
         await self._ledger.change(
             merchant, lambda _, __, now: leave(intent.id, state, due_at=now, sent_at=now), is_small=True
         )
         self.on_doubt()
 
-    def can_settle(self, intent: Intent) -> bool:
-        """Whether the upstream's history tells what came of an intent."""
+    def _is_shown(self, intent: Intent) -> bool:
+        """Whether the upstream's history will tell what came of an intent, as it is asked for now."""
         adjustment, customers = intent.adjustment, intent.adjustment.customers
         if not self.calls.vendor.history_shows(adjustment) or isinstance(customers, Everyone):
             return False
@@ -331,9 +366,11 @@ class UpstreamBackend:
     async def settle(self, intent: Intent, outcome: Outcome, merchant: Merchant) -> None:
         """Writes down what came of it; what cannot be written is settled later, from the upstream's history."""
         try:
-            await self._ledger.change(
+            is_first = await self._ledger.change(
                 merchant, lambda _, __, now: settle(intent.id, outcome, now=now), is_small=True
             )
+            if not is_first and outcome.code is None:
+                _log.error("%s: intent %s was carried out after it was settled", self.name, intent.id)
         except Problem as problem:
             if outcome.code is None:
                 _log.exception("%s: the outcome of intent %s cannot be written", self.name, intent.id)
@@ -352,9 +389,10 @@ class UpstreamBackend:
             return Outcome(points_delta=adjustment.points_delta or 0, count=len(targets))
         target = targets[0]
         if said is not None and not _needs_reading(adjustment, said):
-            return await self._asked(intent, target, adjustment)
+            return await self._whole(intent, target, await self._asked(intent, target, adjustment))
         # What is read first must still hold when it is deducted; others than us may come between all the same.
-        async with self._turns[target.reference]:
+        turn = self._turns.setdefault(target.reference, asyncio.Lock())
+        async with turn:
             return await self._read_then_adjusted(intent, target)
 
     async def _read_then_adjusted(self, intent: Intent, target: Target) -> Outcome:
@@ -377,18 +415,32 @@ class UpstreamBackend:
                 if problem.code is Code.TOO_FEW_POINTS and not refuses:
                     continue
                 raise
-            if refuses and outcome.points_delta != wanted:
-                await self._give_back(intent, target, -outcome.points_delta)
-                raise Problem(Code.TOO_FEW_POINTS)
-            return outcome
+            return await self._whole(intent, target, outcome)
         raise Problem(Code.RECORD_BUSY)
+
+    async def _whole(self, intent: Intent, target: Target, outcome: Outcome) -> Outcome:
+        """The outcome, unless a deduction took less than a client wanted who wants all or nothing."""
+        adjustment = intent.adjustment
+        wanted = adjustment.points_delta
+        refuses = wanted is not None and wanted < 0 and adjustment.overdraft is Overdraft.REFUSE
+        if refuses and outcome.points_delta != wanted:
+            await self._give_back(intent, target, -outcome.points_delta)
+            raise Problem(Code.TOO_FEW_POINTS)
+        return outcome
 
     async def _give_back(self, intent: Intent, target: Target, points: int) -> None:
         """Undoes what a vendor that floors took where it was to refuse; raises Unclear where it cannot."""
         if points <= 0:
             return
+        adjustment = intent.adjustment
+        # What the deduction took from a counter is given back to it, and no other counter moves; nobody is told.
+        moved_earned = adjustment.lifetime is Lifetime.NET_EARNED
         undoing = msgspec.structs.replace(
-            intent.adjustment, points_delta=points, reason=f"{intent.adjustment.reason or 'Adjustment'} (undone)"
+            adjustment,
+            points_delta=points,
+            lifetime=Lifetime.NET_EARNED if moved_earned else Lifetime.UNTOUCHED,
+            notify=(),
+            reason=f"{adjustment.reason or 'Adjustment'} (undone)",
         )
         said = self._said(undoing, [target])
         if said is None:
@@ -553,7 +605,9 @@ class UpstreamBackend:
         self, instruction: Instruction, intent: Intent, outcome: Outcome, target: Target, *, replayed: bool
     ) -> Partial:
         adjustment = instruction.adjustment
-        target = await self.targets.remember(instruction.merchant, target)
+        with suppress(Problem):
+            # Points have moved; that their owner cannot be written down now is no reason to say otherwise.
+            target = await self.targets.remember(instruction.merchant, target)
         after = outcome.told.entry.points_after
         assert not isinstance(adjustment.customers, Everyone)
         carried = Carried(

@@ -36,6 +36,8 @@ _TOLD_ON: Final = {
 }
 """What an upstream's refusal says of the request; the rest is between us and it, and no matter of the client's."""
 _PASSES: Final = {Code.RECORD_BUSY, Code.RATE_LIMITED, Code.KEY_IN_FLIGHT}
+_SAYS_NOTHING: Final = {408, 409, 499}
+"""Statuses of somebody on the way, or of another request like this one, unless the vendor says more."""
 _NOT_CARRIED_OUT: Final = {Code.RECORD_BUSY, Code.UNAVAILABLE}
 
 
@@ -129,7 +131,8 @@ class Calls:
             Problem: it was not carried out.
             Unclear: it may have been.
         """
-        is_keyed = said.operation.idempotency_field is not None
+        field = said.operation.idempotency_field
+        is_keyed = field is not None and isinstance(said.request.body, dict) and field in said.request.body
         failure: Exception = Problem(Code.UNAVAILABLE)
         for attempt in range(_ATTEMPTS):
             if attempt:
@@ -148,7 +151,7 @@ class Calls:
 
     def _carried_out(self, said: Said, answer: Answer) -> ToldReceipt:
         if not 200 <= answer.status < 300:
-            raise self._failure(answer, said.operation)
+            raise self._failure(answer, said)
         operation, contract = said.operation, self._server.contract(said.operation)
         conforms = not contract.defects(self._book.as_received(operation, said.request), answer)
         try:
@@ -164,15 +167,22 @@ class Calls:
             raise Unclear("the answer tells nothing")
         return told or ToldReceipt()
 
-    def _failure(self, answer: Answer, operation: Operation) -> Exception:
+    def _failure(self, answer: Answer, said: Said) -> Exception:
+        operation = said.operation
+        if answer.status in _SAYS_NOTHING and self.vendor.parse_problem(answer, operation) is None:
+            return Unclear(f"status {answer.status}")
         if answer.status < 500:
             return self._refusal(answer, operation)
         # A vendor that says in its own words that it is not at hand has not carried it out; anybody else on the
         # way cannot know.
         code = self.vendor.parse_problem(answer, operation)
-        if code in _NOT_CARRIED_OUT and answer.status == 503:
-            return Problem(Code.UNAVAILABLE if code is None else code)
+        if code in _NOT_CARRIED_OUT and answer.status == 503 and self._is_in_own_words(answer, said, code):
+            return Problem(code)
         return Unclear(f"status {answer.status}")
+
+    def _is_in_own_words(self, answer: Answer, said: Said, code: Code) -> bool:
+        told = self.vendor.render_problem(Problem(code), self._book.as_received(said.operation, said.request))
+        return bool(answer.body == told.body)
 
     def _refusal(self, answer: Answer, operation: Operation) -> Problem:
         code = self.vendor.parse_problem(answer, operation) if answer.status >= 400 else None

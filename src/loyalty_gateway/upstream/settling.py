@@ -8,10 +8,19 @@ from typing import Final
 
 from msgspec import UNSET
 
-from loyalty_gateway.adjustment import CustomerReference, Merchant
+from loyalty_gateway.adjustment import CustomerReference, Everyone, Merchant
 from loyalty_gateway.customer import CustomerQuery
 from loyalty_gateway.ledger import Ledger
-from loyalty_gateway.ledger.intents import Intent, Outcome, State, claim, hold, leave, parts
+from loyalty_gateway.ledger.intents import (
+    Intent,
+    Outcome,
+    State,
+    claim,
+    hold,
+    is_any_unsettled,
+    leave,
+    parts,
+)
 from loyalty_gateway.ledger.statements import Dialect, Statement, Work
 from loyalty_gateway.problem import Code, Problem
 from loyalty_gateway.told import ToldEntry, ToldReceipt
@@ -24,6 +33,9 @@ _log = logging.getLogger(__name__)
 _EVERY_SECONDS: Final = 1.0
 _HELD_EVERY_SECONDS: Final = 20
 _AT_ONCE: Final = 16
+_LONGEST_LOOK_SECONDS: Final = 600
+_SLACK_SECONDS: Final = 300
+"""By so much the upstream's clock may be behind ours."""
 _SECOND: Final = 1_000_000
 
 
@@ -116,6 +128,8 @@ class Settling:
                 at_most=_AT_ONCE,
             )
 
+        if not await self._ledger.look(lambda dialect: is_any_unsettled(dialect, upstream=backend.name)):
+            return False
         intents = await self._ledger.change(somebody, claimed, is_small=True)
         # One that was just found unclear may be among those running still, which end in the same moment.
         idle = [one for one in intents if one.state is not State.OPEN or one.id not in backend.running]
@@ -152,7 +166,8 @@ class Settling:
     async def _look(self, intent: Intent, merchant: Merchant) -> None:
         """Settles an intent by what the upstream's history shows, if it can."""
         now = time.time_ns() // 1_000
-        if not self._backend.can_settle(intent):
+        if not intent.known_again:
+            _log.error("%s: only a person can tell what came of intent %s", self._backend.name, intent.id)
             await self._ledger.change(
                 merchant, lambda *_: leave(intent.id, State.PARKED, due_at=now), is_small=True
             )
@@ -162,10 +177,7 @@ class Settling:
             entry = await self._shown(intent, target)
         except Problem as problem:
             if problem.code is not Code.UNKNOWN_CUSTOMER:
-                due_at = now + 2 * _SECOND
-                await self._ledger.change(
-                    merchant, lambda *_: _later(intent, due_at=due_at, sent_at=sent_at), is_small=True
-                )
+                await self._look_later(intent, merchant, problem)
                 return
             entry = None
         if entry is not None:
@@ -181,6 +193,23 @@ class Settling:
             await self._ledger.change(
                 merchant, lambda *_: _later(intent, due_at=now + _SECOND, sent_at=sent_at), is_small=True
             )
+
+    async def _look_later(self, intent: Intent, merchant: Merchant, problem: Problem) -> None:
+        """The history cannot be read: more and more rarely it is asked for, and in the end a person."""
+        now, sent_at = time.time_ns() // 1_000, _sent_at(intent)
+        waited = now - sent_at - self._settle_after
+        if waited > _LONGEST_LOOK_SECONDS * _SECOND:
+            _log.error(
+                "%s: what came of intent %s cannot be read: %s", self._backend.name, intent.id, problem.code
+            )
+            await self._ledger.change(
+                merchant, lambda *_: leave(intent.id, State.PARKED, due_at=now), is_small=True
+            )
+            return
+        due_at = now + max(2 * _SECOND, waited // 4)
+        await self._ledger.change(
+            merchant, lambda *_: _later(intent, due_at=due_at, sent_at=sent_at), is_small=True
+        )
 
     async def _shown(self, intent: Intent, target: Target) -> ToldEntry | None:
         """The entry in the upstream's history; raises Problem UNAVAILABLE where there may be one all the same."""
@@ -198,7 +227,12 @@ class Settling:
     def _found(self, intent: Intent, entries: list[ToldEntry]) -> ToldEntry | None:
         key = intent.adjustment.idempotency_key or intent.mark
         return next(
-            (one for one in entries if one.idempotency_key == key or has_mark(one.reason, intent.mark)), None
+            (
+                one
+                for one in entries
+                if has_mark(one.reason, intent.mark) or (one.idempotency_key == key and _may_be(one, intent))
+            ),
+            None,
         )
 
     async def _sum_up(self, intent: Intent, merchant: Merchant) -> None:
@@ -213,8 +247,34 @@ class Settling:
             return
         applied = [part for part in done if part.state is State.DONE]
         codes = {part.outcome.code for part in done if part.outcome is not None and part.state is State.REFUSED}
-        code = codes.pop() if codes and not applied else None
+        if isinstance(intent.adjustment.customers, Everyone):
+            # Of everyone, whoever cannot be adjusted is passed over.
+            codes -= {Code.CUSTOMER_EXCLUDED, Code.UNKNOWN_CUSTOMER} if applied else set()
+        if applied and codes:
+            _log.error(
+                "%s: of intent %s %s parts are done and %s are refused; see `ledger intents %s`",
+                self._backend.name,
+                intent.id,
+                len(applied),
+                len(done) - len(applied),
+                intent.id,
+            )
+            await self._ledger.change(
+                merchant, lambda *_: leave(intent.id, State.PARKED, due_at=now), is_small=True
+            )
+            return
+        code = codes.pop() if codes else None
         await self._backend.settle(intent, Outcome(code=code, count=len(applied)), merchant)
+
+
+def _may_be(entry: ToldEntry, intent: Intent) -> bool:
+    """Whether an entry with the intent's key may be its own; a client may use a key again that counts no more."""
+    occurred_at, asked = entry.occurred_at, intent.adjustment.points_delta
+    is_before = isinstance(occurred_at, int) and occurred_at < intent.created_at - _SLACK_SECONDS * _SECOND
+    goes_otherwise = (
+        isinstance(entry.points_delta, int) and asked is not None and (entry.points_delta > 0) != (asked > 0)
+    )
+    return not is_before and not goes_otherwise
 
 
 def _sent_at(intent: Intent) -> int:

@@ -73,6 +73,7 @@ def make_upstreams(  # noqa: PLR0913 - composing is naming every part
     Raises:
         ConfigurationError: an upstream cannot be called with the credentials given.
     """
+    _check_walls(config)
     made: dict[tuple[str, str], UpstreamBackend | Passthrough] = {}
     settling: list[Settling] = []
     backends: dict[tuple[str, str], Any] = {}
@@ -111,6 +112,15 @@ def _passthrough(
         return Passthrough(contract, chosen.url, chosen.timeout_seconds, chosen.connections, transport)
     except ConfigurationError as error:
         raise ConfigurationError(f"{where}.passthrough.{error.where}", error.what) from error
+
+
+def _check_walls(config: Config) -> None:
+    """Raises ConfigurationError where several merchants would share one account at an upstream."""
+    for name, served in config.vendors.items():
+        whose = {credential.merchant for credential in served.credentials} - served.backends.keys()
+        if isinstance(served.backend, UpstreamConfig) and len(whose) > 1:
+            what = f"is one account for {', '.join(sorted(whose))}; give each its own: merchants.<name>.backends"
+            raise ConfigurationError(f"vendors.{name}.backend", what)
 
 
 def _server(  # noqa: PLR0913, PLR0917 - composing is naming every part

@@ -182,10 +182,12 @@ def parse_history(answer: Answer, _request: ValidRequest) -> ToldHistory:
 
 
 def next_history(answer: Answer, request: ValidRequest) -> ValidRequest | None:
-    """The entries before the moment that the answer names."""
-    before = answer.body["pagination"]["nextBefore"]
-    if not answer.body["pagination"]["hasMore"] or before is None:
+    """The entries before the moment that the answer names; raises ValueError where it names none."""
+    if not answer.body["pagination"]["hasMore"]:
         return None
+    before = answer.body["pagination"]["nextBefore"]
+    if before is None:
+        raise ValueError("there are more entries, and no way to them")
     return request.asking({"before": before})
 
 

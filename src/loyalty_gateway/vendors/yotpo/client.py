@@ -40,9 +40,9 @@ def namespaces(options: Any) -> tuple[str, ...]:
     return tuple(namespace for _, namespace in names.adjusting(options.customer_id_namespace))
 
 
-def history_shows(_adjustment: Adjustment) -> bool:
-    """The title comes back as the action of the history's item."""
-    return True
+def history_shows(adjustment: Adjustment) -> bool:
+    """The title comes back as the action of the item; what is not visible may be left out there."""
+    return adjustment.visible
 
 
 # What is asked.
