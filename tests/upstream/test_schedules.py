@@ -146,7 +146,7 @@ def test_a_gateway_with_one_fault_breaks_a_promise_that_is_noticed(  # noqa: PLR
 ) -> None:
     wrong(monkeypatch)
 
-    told = run(folder, vendor, 120, vendors, contracts, 7, until=kinds)
+    told = run(folder, vendor, 400, vendors, contracts, 7, until=kinds)
 
     assert kinds <= {kind for kind, _ in told.findings}
 

@@ -149,15 +149,6 @@ def leave(intent_id: int, state: State, *, due_at: int, sent_at: int | None = No
     )
 
 
-def is_any_unsettled(_dialect: Dialect, *, upstream: str) -> Work[bool]:
-    """Whether there is any intent at an upstream that may be taken up, now or later."""
-    rows = yield Statement(
-        "SELECT 1 FROM intents WHERE settled_at IS NULL AND state <> 'parked' AND upstream = :upstream LIMIT 1",
-        {"upstream": upstream},
-    )
-    return bool(rows)
-
-
 def claim(  # noqa: PLR0913 - whose, how many, until when
     dialect: Dialect, *, upstream: str, owner: str, now: int, due_at: int, at_most: int
 ) -> Work[list[Intent]]:

@@ -17,7 +17,6 @@ from loyalty_gateway.ledger.intents import (
     State,
     claim,
     hold,
-    is_any_unsettled,
     leave,
     parts,
 )
@@ -33,7 +32,7 @@ _log = logging.getLogger(__name__)
 _EVERY_SECONDS: Final = 1.0
 _HELD_EVERY_SECONDS: Final = 20
 _AT_ONCE: Final = 16
-_LONGEST_LOOK_SECONDS: Final = 600
+_LONGEST_LOOK_SECONDS: Final = 86_400
 _SLACK_SECONDS: Final = 300
 """By so much the upstream's clock may be behind ours."""
 _SECOND: Final = 1_000_000
@@ -128,8 +127,6 @@ class Settling:
                 at_most=_AT_ONCE,
             )
 
-        if not await self._ledger.look(lambda dialect: is_any_unsettled(dialect, upstream=backend.name)):
-            return False
         intents = await self._ledger.change(somebody, claimed, is_small=True)
         # One that was just found unclear may be among those running still, which end in the same moment.
         idle = [one for one in intents if one.state is not State.OPEN or one.id not in backend.running]
