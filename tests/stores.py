@@ -163,6 +163,12 @@ class PostgresDatabase:
             "job_refusals",
             "gateways",
             "intents",
+            "migrations",
+            "migration_changes",
+            "followed",
+            "parked_follow_ups",
+            "comparisons",
+            "reconciliations",
         )
         sequences = ("merchants_id_seq", "wallets_id", "entries_id", "intents_id")
         self.server.execute(

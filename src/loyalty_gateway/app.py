@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -29,7 +30,7 @@ from loyalty_gateway.rate_limit import RateLimits
 from loyalty_gateway.routing import Paths
 from loyalty_gateway.spec import Contract, Document, load_document, specs_folder
 from loyalty_gateway.upstream.transport import Transport
-from loyalty_gateway.upstream.upstreams import make_upstreams
+from loyalty_gateway.upstream.upstreams import Upstreams, make_upstreams
 from loyalty_gateway.vendor import Vendor
 
 _LOG = logging.getLogger(__name__)
@@ -142,6 +143,24 @@ def create_app(  # noqa: PLR0913 - what may be given instead of the usual parts
     # Starlette keeps lifespan and state; requests go straight to the vendors, past its router and middleware.
     app.build_middleware_stack = lambda: _Mounts(app.router, own, served)  # type: ignore[method-assign]
     return app
+
+
+def upstreams_beside(config: Config, vendors: Mapping[str, Vendor], ledger: Ledger) -> Upstreams:
+    """The upstreams for a command beside the gateway, which leaves it half of the vendors' rate limits."""
+
+    def contract_of(name: str) -> Contract:
+        overlays = config.vendors[name].overlays if name in config.vendors else ()
+        return _contract(vendors[name], overlays, None)
+
+    return make_upstreams(
+        config,
+        vendors,
+        contract_of=lru_cache(contract_of),
+        ledger=ledger,
+        merchants={name: _merchant(name, chosen) for name, chosen in config.merchants.items()},
+        metrics=Metrics(),
+        rate_share=0.5,
+    )
 
 
 def open_ledger(

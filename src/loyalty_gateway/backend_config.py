@@ -53,7 +53,14 @@ class PassthroughConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     connections: Connections = 100
 
 
-BackendConfig = EngineConfig | UpstreamConfig | PassthroughConfig
+class MigrationConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Two backends between which a merchant's points move: ``old`` speaks as the clients do."""
+
+    old: UpstreamConfig
+    new: EngineConfig | UpstreamConfig
+
+
+BackendConfig = EngineConfig | UpstreamConfig | PassthroughConfig | MigrationConfig
 
 
 class Given(Protocol):
@@ -66,7 +73,30 @@ class Given(Protocol):
         """A mistake at a path."""
 
 
-def parse_backend(raw: Any, vendors: Mapping[str, Vendor], given: Given, path: str) -> BackendConfig:
+def parse_own_backend(
+    raw: Any, client: str, vendors: Mapping[str, Vendor], given: Given, path: str
+) -> BackendConfig:
+    """What a merchant's own backend for a vendor is, which may be a migration; raises ConfigurationError."""
+    if not isinstance(raw, dict) or set(raw) != {"migration"}:
+        return parse_backend(raw, vendors, given, path)
+    path = f"{path}.migration"
+    sides = raw["migration"]
+    if not isinstance(sides, dict) or set(sides) != {"old", "new"}:
+        raise given.error(path, "must be {old: BACKEND, new: BACKEND}")
+    old = parse_backend(sides["old"], vendors, given, f"{path}.old")
+    new = parse_backend(sides["new"], vendors, given, f"{path}.new")
+    if not isinstance(old, UpstreamConfig) or old.vendor != client:
+        raise given.error(f"{path}.old", f"must be {{upstream: {{vendor: {client}, ...}}}}: its own real server")
+    if isinstance(new, UpstreamConfig) and (new.vendor, new.url.rstrip("/")) == (old.vendor, old.url.rstrip("/")):
+        raise given.error(f"{path}.new", "is where the old one is; there is nothing to move")
+    if isinstance(new, PassthroughConfig):
+        raise given.error(f"{path}.new", "must be engine or an upstream: where the points are to be")
+    return MigrationConfig(old=old, new=new)
+
+
+def parse_backend(
+    raw: Any, vendors: Mapping[str, Vendor], given: Given, path: str
+) -> EngineConfig | UpstreamConfig | PassthroughConfig:
     """What ``backend:`` says; raises ConfigurationError with the path of what is wrong."""
     if raw == "engine":
         return EngineConfig()
@@ -83,7 +113,8 @@ def parse_backend(raw: Any, vendors: Mapping[str, Vendor], given: Given, path: s
         case _:
             upstream = "{upstream: {vendor: ..., url: ..., credentials: ...}}"
             what = f"must be engine, passthrough, {{passthrough: {{url: ...}}}}, or {upstream}"
-            raise given.error(path, what)
+            more = "a migration is one merchant's, at merchants.<name>.backends.<vendor>"
+            raise given.error(path, f"{what}; {more}")
 
 
 def _check_url(url: str, given: Given, path: str) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import getpass
 import signal
 import socket
 import sys
@@ -18,7 +19,8 @@ from starlette.applications import Starlette
 
 from loyalty_gateway import ledger_commands
 from loyalty_gateway.adjustment import LARGEST_POINTS
-from loyalty_gateway.app import configured_merchant, create_app, open_ledger
+from loyalty_gateway.app import configured_merchant, create_app, open_ledger, upstreams_beside
+from loyalty_gateway.backend_config import MigrationConfig
 from loyalty_gateway.check import check_vendors, render_report
 from loyalty_gateway.config import LARGEST_PORT, Config, ServerConfig, load_config
 from loyalty_gateway.customer_files import CustomerFile
@@ -34,6 +36,8 @@ from loyalty_gateway.loss_commands import (
     render_translation,
 )
 from loyalty_gateway.loss_commands import translate as translate_request
+from loyalty_gateway.migration import commands as steps
+from loyalty_gateway.migration.parts import Parts
 from loyalty_gateway.problem import ConfigurationError, Problem
 from loyalty_gateway.vendor import Vendor, discover
 
@@ -45,9 +49,14 @@ _POINTS_HELP = "Signed points; without them everybody is reset to 0."
 commands = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 whole_ledger = typer.Typer(no_args_is_help=True, help="Look at a ledger as a whole.")
 commands.add_typer(whole_ledger, name="ledger")
+moving = typer.Typer(no_args_is_help=True, help="Move a merchant's points from one backend to another.")
+commands.add_typer(moving, name="migration")
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="The configuration file.")]
 MerchantOption = Annotated[str, typer.Option("--merchant", help="Whose customers, by the configuration's name.")]
+VendorOption = Annotated[str, typer.Option("--vendor", help="Whose dialect the clients speak.")]
+WhyOption = Annotated[str, typer.Option("--why", help="Why; it is kept with your name and the time.")]
+WhoOption = Annotated[str | None, typer.Option("--who", help="Who says so, by default the user's name.")]
 LedgerOption = Annotated[str | None, typer.Option("--ledger", help="The ledger's URL, instead of the file's.")]
 
 
@@ -241,6 +250,160 @@ def settle_intent(
         chosen = _override(load_config(config, discover()), None, None, ledger, no_rate_limits=False)
         work = partial(settle_by_hand, number=number, done=done, points=points, out=sys.stdout)
         uvloop.run(_on(open_ledger(chosen), work))
+
+
+@moving.command()
+def status(
+    merchant: MerchantOption,
+    vendor: VendorOption,
+    config: ConfigOption = Path("config.yaml"),
+    ledger: LedgerOption = None,
+) -> None:
+    """Tell how far a move is, who brought it there and why, and what could not follow."""
+    _step(config, ledger, merchant, vendor, partial(steps.tell_status, out=sys.stdout))
+
+
+@moving.command()
+def advance(  # noqa: PLR0913, PLR0917 - options
+    merchant: MerchantOption,
+    vendor: VendorOption,
+    why: WhyOption,
+    percent: Annotated[
+        int | None, typer.Option(help="Only so many of the customers, by their numbers' digests.", min=1, max=100)
+    ] = None,
+    customers: Annotated[
+        Path | None, typer.Option(help="Only these, and those there before: namespace:value, one a line.")
+    ] = None,
+    max_age_hours: Annotated[float, typer.Option(help="How old a reconciliation may be.", min=0)] = 24,
+    who: WhoOption = None,
+    config: ConfigOption = Path("config.yaml"),
+    ledger: LedgerOption = None,
+) -> None:
+    """Take a move one stage on: observe, shadow, mirror, lead, done; to the last two only if all is reconciled."""
+    work = partial(
+        steps.advance,
+        percent=percent,
+        customers=customers,
+        who=who or getpass.getuser(),
+        why=why,
+        largest_age_hours=max_age_hours,
+        out=sys.stdout,
+    )
+    _step(config, ledger, merchant, vendor, work)
+
+
+@moving.command()
+def back(  # noqa: PLR0913, PLR0917 - options
+    merchant: MerchantOption,
+    vendor: VendorOption,
+    why: WhyOption,
+    percent: Annotated[
+        int | None, typer.Option(help="Keep so many of the customers in the stage.", min=0, max=99)
+    ] = None,
+    who: WhoOption = None,
+    config: ConfigOption = Path("config.yaml"),
+    ledger: LedgerOption = None,
+) -> None:
+    """Take a move one stage back; nothing is lost by it."""
+    work = partial(steps.take_back, percent=percent, who=who or getpass.getuser(), why=why, out=sys.stdout)
+    _step(config, ledger, merchant, vendor, work)
+
+
+@moving.command("settle")
+def settle_follow_up(  # noqa: PLR0913, PLR0917 - options
+    key: Annotated[str, typer.Argument(help="The follow-up's, as `migration status` tells it.")],
+    retry: Annotated[bool, typer.Option("--retry/--forget", help="Try it again, or forget it.")],
+    merchant: MerchantOption,
+    vendor: VendorOption,
+    config: ConfigOption = Path("config.yaml"),
+    ledger: LedgerOption = None,
+) -> None:
+    """Have what could not follow tried again, or forget it since you mended it otherwise."""
+    work = partial(steps.settle_follow_up, key=key, retries=retry, out=sys.stdout)
+    _step(config, ledger, merchant, vendor, work)
+
+
+@moving.command("report")
+def report_comparisons(
+    merchant: MerchantOption,
+    vendor: VendorOption,
+    customers: Annotated[bool, typer.Option("--customers", help="A line for each customer too.")] = False,  # noqa: FBT002
+    config: ConfigOption = Path("config.yaml"),
+    ledger: LedgerOption = None,
+) -> None:
+    """Tell what comparing the two sides came to: money first, then field by field."""
+    _step(config, ledger, merchant, vendor, partial(steps.tell_report, customers=customers, out=sys.stdout))
+
+
+@moving.command("import")
+def import_balances(
+    merchant: MerchantOption,
+    vendor: VendorOption,
+    batch: Annotated[str, typer.Option(help="By which a second run knows whom the first one took.")] = "first",
+    config: ConfigOption = Path("config.yaml"),
+    ledger: LedgerOption = None,
+) -> None:
+    """Set the new side's balances to the old side's, through its API. Ends with 1 if somebody is left."""
+    _step_at_sides(config, ledger, merchant, vendor, partial(steps.run_import, batch=batch, out=sys.stdout))
+
+
+@moving.command("reconcile")
+def reconcile_sides(
+    merchant: MerchantOption,
+    vendor: VendorOption,
+    file: Annotated[Path | None, typer.Option("--csv", help="Write every customer there.")] = None,
+    config: ConfigOption = Path("config.yaml"),
+    ledger: LedgerOption = None,
+) -> None:
+    """Hold every customer at both sides against each other. Ends with 1 unless it is safe to go on."""
+    _step_at_sides(config, ledger, merchant, vendor, partial(steps.run_reconciliation, file=file, out=sys.stdout))
+
+
+def _step(
+    config: Path, ledger: str | None, merchant: str, vendor: str, work: Callable[[steps.Chosen], Awaitable[None]]
+) -> None:
+    """Does what a command is about with the move that it names."""
+    with _told_to_people():
+        vendors = discover()
+        chosen = _override(load_config(config, vendors), None, None, ledger, no_rate_limits=False)
+        whose = configured_merchant(chosen, merchant)
+        _check_move(chosen, vendors, merchant, vendor)
+        uvloop.run(_on(open_ledger(chosen), lambda opened: work(steps.Chosen(opened, whose, vendor))))
+
+
+def _step_at_sides(
+    config: Path,
+    ledger: str | None,
+    merchant: str,
+    vendor: str,
+    work: Callable[[steps.Chosen, Parts], Awaitable[bool]],
+) -> None:
+    """The same, where both sides are asked; ends with 1 where that did not come to what was wanted."""
+    with _told_to_people():
+        vendors = discover()
+        chosen = _override(load_config(config, vendors), None, None, ledger, no_rate_limits=False)
+        whose = configured_merchant(chosen, merchant)
+        _check_move(chosen, vendors, merchant, vendor)
+
+        async def at_sides(opened: Ledger) -> bool:
+            upstreams = upstreams_beside(chosen, vendors, opened)
+            try:
+                return await work(steps.Chosen(opened, whose, vendor), upstreams.parts(vendor, merchant))
+            finally:
+                await upstreams.close()
+
+        if not uvloop.run(_on(open_ledger(chosen), at_sides)):
+            raise typer.Exit(1)
+
+
+def _check_move(config: Config, vendors: Mapping[str, Vendor], merchant: str, vendor: str) -> None:
+    """Raises ConfigurationError where the merchant has no move in that vendor's dialect."""
+    if vendor not in vendors:
+        raise ConfigurationError(f"--vendor {vendor}", f"must be one of: {', '.join(sorted(vendors))}")
+    served = config.vendors.get(vendor)
+    if served is None or not isinstance(served.backends.get(merchant), MigrationConfig):
+        what = "is no migration; it must be {migration: {old: BACKEND, new: BACKEND}}"
+        raise ConfigurationError(f"merchants.{merchant}.backends.{vendor}", what)
 
 
 async def _on(ledger: Ledger, work: Callable[[Ledger], Awaitable[R]]) -> R:

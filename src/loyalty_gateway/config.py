@@ -16,7 +16,14 @@ from loyalty_gateway.adjustment import (
     CustomerReference,
     customer_reference,
 )
-from loyalty_gateway.backend_config import BackendConfig, parse_backend, parse_rate
+from loyalty_gateway.backend_config import (
+    BackendConfig,
+    EngineConfig,
+    MigrationConfig,
+    parse_backend,
+    parse_own_backend,
+    parse_rate,
+)
 from loyalty_gateway.problem import ConfigurationError
 from loyalty_gateway.vendor import Vendor
 
@@ -187,7 +194,7 @@ def parse_config(
             if served not in keys.vendors:
                 what = f"no such vendor is served; there are {_listed(keys.vendors) or 'none'}"
                 raise given.error(f"merchants.{name}.backends.{served}", what)
-    return Config(
+    config = Config(
         server=keys.server,
         ledger=keys.ledger,
         everyone_at_once=keys.everyone_at_once,
@@ -205,6 +212,22 @@ def parse_config(
             for name, chosen in keys.vendors.items()
         },
     )
+    for name in merchants:
+        _check_moves(name, config, given)
+    return config
+
+
+def _check_moves(merchant: str, config: Config, given: "_Given") -> None:
+    """Two old servers have two balances, which one wallet here cannot both be."""
+    moving = [
+        vendor
+        for vendor, chosen in config.vendors.items()
+        if isinstance(backend := chosen.backends.get(merchant), MigrationConfig)
+        and isinstance(backend.new, EngineConfig)
+    ]
+    if len(moving) > 1:
+        what = f"{merchant} moves from {moving[0]} to engine already; finish that first"
+        raise given.error(f"merchants.{merchant}.backends.{moving[1]}.migration.new", what)
 
 
 def _vendor_config(  # noqa: PLR0913 - all that is chosen somewhere
@@ -233,8 +256,12 @@ def _vendor_config(  # noqa: PLR0913 - all that is chosen somewhere
         ),
         backend=parse_backend(chosen.backend, vendors, given, f"{path}.backend"),
         backends={
-            whose: parse_backend(
-                merchant.backends[vendor.name], vendors, given, f"merchants.{whose}.backends.{vendor.name}"
+            whose: parse_own_backend(
+                merchant.backends[vendor.name],
+                vendor.name,
+                vendors,
+                given,
+                f"merchants.{whose}.backends.{vendor.name}",
             )
             for whose, merchant in merchants.items()
             if vendor.name in merchant.backends

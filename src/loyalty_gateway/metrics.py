@@ -44,6 +44,18 @@ class Metrics:
             ("vendor", "upstream", "field"),
             registry=self._registry,
         )
+        self._comparisons = Counter(
+            "loyalty_gateway_comparisons",
+            "Tasks of which both sides of a move were compared.",
+            ("vendor", "kind", "result"),
+            registry=self._registry,
+        )
+        self._follow_ups = Counter(
+            "loyalty_gateway_follow_ups",
+            "Adjustments brought from one side of a move to the other.",
+            ("vendor", "side", "result"),
+            registry=self._registry,
+        )
         self._group_size = Histogram(
             "loyalty_gateway_group_size",
             "Adjustments committed together.",
@@ -80,6 +92,14 @@ class Metrics:
     def lost(self, vendor: str, upstream: str, field: str) -> None:
         """Counts a field that was lost on its way to an upstream."""
         self._losses.labels(vendor, upstream, field).inc()
+
+    def compared(self, vendor: str, kind: str, result: str) -> None:
+        """Counts a task of which the two sides of a move were compared: same, different or skipped."""
+        self._comparisons.labels(vendor, kind, result).inc()
+
+    def followed(self, vendor: str, side: str, result: str) -> None:
+        """Counts an adjustment that came to a side of a move from the other: done, parked or later."""
+        self._follow_ups.labels(vendor, side, result).inc()
 
     def grouped(self, size: int, waiting: int) -> None:
         """Counts a group of adjustments and those that wait for the next."""

@@ -89,9 +89,15 @@ def _writes_down_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     write_down, settle, numbers = UpstreamBackend._write_down, UpstreamBackend.settle, count(10**9)  # noqa: SLF001
 
     async def not_yet(
-        _self: UpstreamBackend, intents: Sequence[Intent], _merchant: Merchant, *, is_ours: bool = True
+        _self: UpstreamBackend,
+        intents: Sequence[Intent],
+        _merchant: Merchant,
+        *,
+        is_ours: bool = True,
+        still: object = None,
     ) -> tuple[list[Intent], bool]:
         assert is_ours
+        assert still is None
         return [msgspec.structs.replace(intent, id=next(numbers), merchant_id=1) for intent in intents], True
 
     async def now(self: UpstreamBackend, intent: Intent, outcome: Outcome, merchant: Merchant) -> None:

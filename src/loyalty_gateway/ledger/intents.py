@@ -42,7 +42,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
-    """One adjustment at an upstream; the fields are the columns of the table."""
+    """One adjustment at an upstream; the fields are the columns of the table.
+
+    One that is to ``follow`` is brought to the other side of a move, once it is done.
+    """
 
     id: int
     merchant_id: int
@@ -63,6 +66,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the upstream's history shows it by what it was sent with: the mark, or a key."""
     created_at: int
     settled_at: int | None = None
+    follow: bool = False
 
 
 _COLUMNS: Final = ", ".join(INTENTS.columns)
@@ -132,8 +136,9 @@ def open_part(intent_id: int, *, now: int, due_at: int) -> Work[bool]:
 def settle(intent_id: int, outcome: Outcome, *, now: int) -> Work[bool]:
     """Writes down what came of an intent; whether it was not settled before."""
     state = State.DONE if outcome.code is None else State.REFUSED
+    ends = "" if outcome.code is None else ", follow = 0"
     rows = yield Statement(
-        "UPDATE intents SET state = :state, outcome = :outcome, owner = NULL, settled_at = :now "
+        f"UPDATE intents SET state = :state, outcome = :outcome, owner = NULL, settled_at = :now{ends} "
         "WHERE id = :id AND settled_at IS NULL RETURNING id",
         {"id": intent_id, "state": state.value, "outcome": _encode(outcome).decode(), "now": now},
     )
@@ -213,6 +218,7 @@ def _row(intent: Intent) -> tuple[object, ...]:
         int(intent.known_again),
         intent.created_at,
         intent.settled_at,
+        int(intent.follow),
     )
 
 
@@ -228,5 +234,6 @@ def _intent(row: Sequence[object]) -> Intent:
             "outcome": None if outcome is None else _decode_outcome(outcome),  # type: ignore[arg-type]
             "state": State(named["state"]),  # type: ignore[arg-type]
             "known_again": named["known_again"] == 1,
+            "follow": named["follow"] == 1,
         }
     )

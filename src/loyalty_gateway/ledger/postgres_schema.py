@@ -162,7 +162,8 @@ MIGRATIONS: Final = (
         sent_at     BIGINT,
         known_again SMALLINT NOT NULL,  -- whether the upstream's history shows it by its mark or key
         created_at  BIGINT NOT NULL,
-        settled_at  BIGINT
+        settled_at  BIGINT,
+        follow      BIGINT NOT NULL DEFAULT 0  -- 1: once it is done, it is to follow at the other side of a move
     );
     CREATE UNIQUE INDEX intents_by_key ON intents (merchant_id, vendor, idempotency_key)
     WHERE idempotency_key IS NOT NULL AND state <> 'refused';
@@ -170,5 +171,84 @@ MIGRATIONS: Final = (
     WHERE idempotency_key IS NULL AND parent IS NULL AND settled_at IS NULL;
     CREATE INDEX unsettled_intents ON intents (due_at) WHERE settled_at IS NULL;
     CREATE INDEX intents_of_parent ON intents (parent) WHERE parent IS NOT NULL;
+    CREATE INDEX intents_of_wallet ON intents (merchant_id, wallet_id, id);
+    CREATE INDEX intents_to_follow ON intents (merchant_id, vendor, wallet_id) WHERE follow = 1;
+
+    -- How far a merchant's move from one backend to another is.
+    CREATE TABLE migrations (
+        merchant_id BIGINT NOT NULL,
+        vendor      TEXT NOT NULL,     -- whose dialect the clients speak
+        stage       TEXT NOT NULL,     -- observe, shadow, mirror, lead, done
+        percent     BIGINT NOT NULL,  -- of the customers who are in it; the others are in the one before
+        customers   TEXT NOT NULL,     -- a JSON array of the numbers of those who are in it besides
+        staged_at   BIGINT NOT NULL,  -- when the stage became this one
+        PRIMARY KEY (merchant_id, vendor)
+    );
+
+    CREATE TABLE migration_changes (
+        merchant_id BIGINT NOT NULL,
+        vendor      TEXT NOT NULL,
+        number      BIGINT NOT NULL,  -- the migration's, from 1 without a gap
+        stage       TEXT NOT NULL,
+        percent     BIGINT NOT NULL,
+        customers   BIGINT NOT NULL,  -- how many are named
+        who         TEXT NOT NULL,
+        why         TEXT NOT NULL,
+        changed_at  BIGINT NOT NULL,
+        PRIMARY KEY (merchant_id, vendor, number)
+    );
+
+    -- How far each customer's points at one side have followed those at the other.
+    CREATE TABLE followed (
+        merchant_id BIGINT NOT NULL,
+        vendor      TEXT NOT NULL,
+        wallet_id   BIGINT NOT NULL,
+        version     BIGINT,           -- of the wallet up to which its entries have followed; NULL: not taken over
+        batch       TEXT,              -- the import that set the balance last
+        pending     BIGINT,           -- the points by which the new balance is being set
+        pending_key TEXT,
+        owner       TEXT,              -- the gateway that is at it
+        due_at      BIGINT NOT NULL,  -- when another one may take it up
+        tries       BIGINT NOT NULL,  -- in vain, one after another
+        PRIMARY KEY (merchant_id, vendor, wallet_id)
+    );
+
+    -- What could not follow, which a person has to look at.
+    CREATE TABLE parked_follow_ups (
+        merchant_id BIGINT NOT NULL,
+        vendor      TEXT NOT NULL,
+        key         TEXT NOT NULL,
+        wallet_id   BIGINT NOT NULL,
+        side        TEXT NOT NULL,     -- where it was to follow: old, new
+        adjustment  TEXT NOT NULL,     -- a JSON object
+        code        TEXT NOT NULL,     -- why it was refused
+        state       TEXT NOT NULL,     -- parked, waiting (to be tried again)
+        parked_at   BIGINT NOT NULL,
+        PRIMARY KEY (merchant_id, vendor, key)
+    );
+
+    CREATE TABLE comparisons (
+        merchant_id BIGINT NOT NULL,
+        vendor      TEXT NOT NULL,
+        number      BIGINT NOT NULL,  -- the migration's, from 1; the oldest are forgotten
+        wallet_id   BIGINT NOT NULL,
+        kind        TEXT NOT NULL,     -- adjustment, customer
+        differences TEXT NOT NULL,     -- a JSON array
+        compared_at BIGINT NOT NULL,
+        PRIMARY KEY (merchant_id, vendor, number)
+    );
+
+    CREATE TABLE reconciliations (
+        merchant_id BIGINT NOT NULL,
+        vendor      TEXT NOT NULL,
+        number      BIGINT NOT NULL,  -- the migration's, from 1 without a gap
+        started_at  BIGINT NOT NULL,
+        finished_at BIGINT,           -- NULL: it was broken off
+        equal       BIGINT NOT NULL,
+        explained   BIGINT NOT NULL,
+        different   BIGINT NOT NULL,
+        unread      BIGINT NOT NULL,
+        PRIMARY KEY (merchant_id, vendor, number)
+    );
     """,
 )

@@ -189,7 +189,8 @@ MIGRATIONS: Final = (
         sent_at     INTEGER,
         known_again INTEGER NOT NULL,  -- whether the upstream's history shows it by its mark or key
         created_at  INTEGER NOT NULL,
-        settled_at  INTEGER
+        settled_at  INTEGER,
+        follow      INTEGER NOT NULL DEFAULT 0  -- 1: once it is done, it is to follow at the other side of a move
     ) STRICT;
     CREATE UNIQUE INDEX intents_by_key ON intents (merchant_id, vendor, idempotency_key)
     WHERE idempotency_key IS NOT NULL AND state <> 'refused';
@@ -197,5 +198,84 @@ MIGRATIONS: Final = (
     WHERE idempotency_key IS NULL AND parent IS NULL AND settled_at IS NULL;
     CREATE INDEX unsettled_intents ON intents (due_at) WHERE settled_at IS NULL;
     CREATE INDEX intents_of_parent ON intents (parent) WHERE parent IS NOT NULL;
+    CREATE INDEX intents_of_wallet ON intents (merchant_id, wallet_id, id);
+    CREATE INDEX intents_to_follow ON intents (merchant_id, vendor, wallet_id) WHERE follow = 1;
+
+    -- How far a merchant's move from one backend to another is.
+    CREATE TABLE migrations (
+        merchant_id INTEGER NOT NULL,
+        vendor      TEXT NOT NULL,     -- whose dialect the clients speak
+        stage       TEXT NOT NULL,     -- observe, shadow, mirror, lead, done
+        percent     INTEGER NOT NULL,  -- of the customers who are in it; the others are in the one before
+        customers   TEXT NOT NULL,     -- a JSON array of the numbers of those who are in it besides
+        staged_at   INTEGER NOT NULL,  -- when the stage became this one
+        PRIMARY KEY (merchant_id, vendor)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE migration_changes (
+        merchant_id INTEGER NOT NULL,
+        vendor      TEXT NOT NULL,
+        number      INTEGER NOT NULL,  -- the migration's, from 1 without a gap
+        stage       TEXT NOT NULL,
+        percent     INTEGER NOT NULL,
+        customers   INTEGER NOT NULL,  -- how many are named
+        who         TEXT NOT NULL,
+        why         TEXT NOT NULL,
+        changed_at  INTEGER NOT NULL,
+        PRIMARY KEY (merchant_id, vendor, number)
+    ) STRICT, WITHOUT ROWID;
+
+    -- How far each customer's points at one side have followed those at the other.
+    CREATE TABLE followed (
+        merchant_id INTEGER NOT NULL,
+        vendor      TEXT NOT NULL,
+        wallet_id   INTEGER NOT NULL,
+        version     INTEGER,           -- of the wallet up to which its entries have followed; NULL: not taken over
+        batch       TEXT,              -- the import that set the balance last
+        pending     INTEGER,           -- the points by which the new balance is being set
+        pending_key TEXT,
+        owner       TEXT,              -- the gateway that is at it
+        due_at      INTEGER NOT NULL,  -- when another one may take it up
+        tries       INTEGER NOT NULL,  -- in vain, one after another
+        PRIMARY KEY (merchant_id, vendor, wallet_id)
+    ) STRICT, WITHOUT ROWID;
+
+    -- What could not follow, which a person has to look at.
+    CREATE TABLE parked_follow_ups (
+        merchant_id INTEGER NOT NULL,
+        vendor      TEXT NOT NULL,
+        key         TEXT NOT NULL,
+        wallet_id   INTEGER NOT NULL,
+        side        TEXT NOT NULL,     -- where it was to follow: old, new
+        adjustment  TEXT NOT NULL,     -- a JSON object
+        code        TEXT NOT NULL,     -- why it was refused
+        state       TEXT NOT NULL,     -- parked, waiting (to be tried again)
+        parked_at   INTEGER NOT NULL,
+        PRIMARY KEY (merchant_id, vendor, key)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE comparisons (
+        merchant_id INTEGER NOT NULL,
+        vendor      TEXT NOT NULL,
+        number      INTEGER NOT NULL,  -- the migration's, from 1; the oldest are forgotten
+        wallet_id   INTEGER NOT NULL,
+        kind        TEXT NOT NULL,     -- adjustment, customer
+        differences TEXT NOT NULL,     -- a JSON array
+        compared_at INTEGER NOT NULL,
+        PRIMARY KEY (merchant_id, vendor, number)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE reconciliations (
+        merchant_id INTEGER NOT NULL,
+        vendor      TEXT NOT NULL,
+        number      INTEGER NOT NULL,  -- the migration's, from 1 without a gap
+        started_at  INTEGER NOT NULL,
+        finished_at INTEGER,           -- NULL: it was broken off
+        equal       INTEGER NOT NULL,
+        explained   INTEGER NOT NULL,
+        different   INTEGER NOT NULL,
+        unread      INTEGER NOT NULL,
+        PRIMARY KEY (merchant_id, vendor, number)
+    ) STRICT, WITHOUT ROWID;
     """,
 )

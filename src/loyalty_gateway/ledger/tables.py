@@ -105,6 +105,7 @@ INTENTS: Final = Table(
         "known_again": NUMBER,
         "created_at": NUMBER,
         "settled_at": NUMBER,
+        "follow": NUMBER,
     },
     ("id",),
 )

@@ -42,6 +42,7 @@ from loyalty_gateway.ledger.intents import (
     open_part,
     settle,
 )
+from loyalty_gateway.ledger.statements import Dialect, Work
 from loyalty_gateway.problem import Code, Problem, Violation
 from loyalty_gateway.told import ToldReceipt, ToldWallet
 from loyalty_gateway.upstream.calls import Calls
@@ -121,6 +122,7 @@ class UpstreamBackend:
         self.registering = Registering(self.calls, self.targets, self.reading)
         self.owner = uuid4().hex
         self.on_doubt: Callable[[], None] = lambda: None
+        self.on_settled: Callable[[Intent], None] = lambda _: None
         self._running: dict[int, asyncio.Task[Outcome | None]] = {}
         self._turns: MutableMapping[CustomerReference, asyncio.Lock] = WeakValueDictionary()
         self.customer = self.reading.customer
@@ -147,44 +149,62 @@ class UpstreamBackend:
             raise Problem(Code.UNAVAILABLE)
         return await self.registering.enrol(merchant, enrolment)
 
-    async def adjust(self, instruction: Instruction) -> Partial:
+    async def adjust(
+        self,
+        instruction: Instruction,
+        *,
+        follow: bool = False,
+        still: Callable[[Any, int], Work[bool]] | None = None,
+    ) -> Partial:
         """See ``Ledger.adjust``; what nobody told of the outcome is filled in twice.
+
+        What is to ``follow`` at the other side of a move is asked for customer by customer, so that what took
+        effect is known of each. Nothing is begun unless it is ``still`` wanted, as is seen in the transaction that
+        writes the intent down.
 
         Raises:
             Problem: also RECORD_BUSY while it is not known what came of the same request before.
         """
-        if (
-            isinstance(instruction.adjustment.customers, Everyone)
-            and self._said(instruction.adjustment, ()) is not None
-        ):
-            return await self._everyone_at_once(instruction)
+        is_everyone = isinstance(instruction.adjustment.customers, Everyone)
+        if is_everyone and not follow and self._said(instruction.adjustment, ()) is not None:
+            return await self._everyone_at_once(instruction, still)
         targets = await self._targets(instruction)
         plan = planned(self.calls.say, instruction.adjustment, [target.reference for target in targets])
         gone = self._weigh_loss(instruction.adjustment, plan)
         try:
-            partial = await self._adjusted(instruction, targets, plan)
+            partial = await self._adjusted(instruction, targets, plan, follow=follow, still=still)
         except Problem as problem:
             # It may yet be carried out.
             problem.lost = gone
             raise
         return partial._replace(lost=gone)
 
-    async def _everyone_at_once(self, instruction: Instruction) -> Partial:
+    async def _everyone_at_once(
+        self, instruction: Instruction, still: Callable[[Any, int], Work[bool]] | None
+    ) -> Partial:
         """All of them by the upstream's own word for it, for which nobody has to be named."""
         plan = planned(self.calls.say, instruction.adjustment, [])
         gone = self._weigh_loss(instruction.adjustment, plan)
-        intent, is_new = await self._begin(instruction, [])
+        intent, is_new = await self._begin(instruction, [], follow=False, still=still)
         outcome = await self._outcome(intent, [], instruction.merchant, is_new=is_new)
         if outcome.code is not None:
             raise Problem(outcome.code, lost=gone)
         whole = Receipt(merchant_id=intent.merchant_id, count=outcome.count)
         return Partial(whole, whole, replayed=not is_new, lost=gone)
 
-    async def _adjusted(self, instruction: Instruction, targets: Sequence[Target], plan: Plan) -> Partial:
-        if plan.whole is None and len(targets) > 1:
-            outcome, intent, is_new = await self._each(instruction, targets)
+    async def _adjusted(
+        self,
+        instruction: Instruction,
+        targets: Sequence[Target],
+        plan: Plan,
+        *,
+        follow: bool,
+        still: Callable[[Any, int], Work[bool]] | None,
+    ) -> Partial:
+        if (plan.whole is None or follow) and len(targets) > 1:
+            outcome, intent, is_new = await self._each(instruction, targets, follow=follow)
         else:
-            intent, is_new = await self._begin(instruction, targets)
+            intent, is_new = await self._begin(instruction, targets, follow=follow, still=still)
             outcome = await self._outcome(intent, targets, instruction.merchant, is_new=is_new)
         if outcome.code is not None:
             raise Problem(outcome.code)
@@ -221,8 +241,16 @@ class UpstreamBackend:
 
     # Intents
 
-    async def _begin(self, instruction: Instruction, targets: Sequence[Target]) -> tuple[Intent, bool]:
-        (intent, *_), is_new = await self._write_down([self._intent(instruction, targets)], instruction.merchant)
+    async def _begin(
+        self,
+        instruction: Instruction,
+        targets: Sequence[Target],
+        *,
+        follow: bool,
+        still: Callable[[Any, int], Work[bool]] | None,
+    ) -> tuple[Intent, bool]:
+        intent = msgspec.structs.replace(self._intent(instruction, targets), follow=follow)
+        (intent, *_), is_new = await self._write_down([intent], instruction.merchant, still=still)
         return intent, is_new
 
     def _intent(self, instruction: Instruction, targets: Sequence[Target], state: State = State.OPEN) -> Intent:
@@ -232,7 +260,6 @@ class UpstreamBackend:
         is_everyone = isinstance(adjustment.customers, Everyone) and (
             len(targets) != 1 or self._is_for_everyone(self._said(adjustment, targets))
         )
-        told = msgspec.json.encode([instruction.vendor, adjustment], order="deterministic")
         intent = Intent(
             id=0,
             merchant_id=0,
@@ -246,7 +273,7 @@ class UpstreamBackend:
                 idempotency_key=adjustment.idempotency_key if key is not None else None,
             ),
             idempotency=instruction.idempotency,
-            likeness=blake2b(told, digest_size=16).digest(),
+            likeness=likeness(instruction),
             state=state,
             owner=self.owner,
             due_at=0,
@@ -262,11 +289,16 @@ class UpstreamBackend:
         )
 
     async def _write_down(
-        self, intents: Sequence[Intent], merchant: Merchant, *, is_ours: bool = True
+        self,
+        intents: Sequence[Intent],
+        merchant: Merchant,
+        *,
+        is_ours: bool = True,
+        still: Callable[[Any, int], Work[bool]] | None = None,
     ) -> tuple[list[Intent], bool]:
         """Writes intents down; those that are not ours to carry out now are taken up by whoever settles."""
 
-        def work(dialect: Any, merchant_id: int, now: int) -> Any:
+        def work(dialect: Dialect, merchant_id: int, now: int) -> Work[tuple[list[Intent], bool]]:
             stamped = [
                 msgspec.structs.replace(
                     intent,
@@ -277,8 +309,10 @@ class UpstreamBackend:
                 )
                 for intent in intents
             ]
+            if still is not None and not (yield from still(dialect, merchant_id)):
+                raise Problem(Code.RECORD_BUSY)
             keep_keys = round(self._settings.keep_keys_seconds * _SECOND)
-            return begin(dialect, stamped, keep_keys=keep_keys)
+            return (yield from begin(dialect, stamped, keep_keys=keep_keys))
 
         return await self._ledger.change(merchant, work, is_small=True)
 
@@ -376,6 +410,7 @@ class UpstreamBackend:
                 _log.exception("%s: the outcome of intent %s cannot be written", self.name, intent.id)
                 return
             raise Problem(Code.UNAVAILABLE) from problem
+        self.on_settled(intent)
 
     # Carrying out
 
@@ -388,7 +423,9 @@ class UpstreamBackend:
             await self.calls.adjust(self._marked(intent, said))
             return Outcome(points_delta=adjustment.points_delta or 0, count=len(targets))
         target = targets[0]
-        if said is not None and not _needs_reading(adjustment, said):
+        # How many points a reset takes is told by no answer, and has to be known where it is to follow elsewhere.
+        is_counted = intent.follow and adjustment.points_delta is None
+        if said is not None and not is_counted and not _needs_reading(adjustment, said):
             return await self._whole(intent, target, await self._asked(intent, target, adjustment))
         # What is read first must still hold when it is deducted; others than us may come between all the same.
         turn = self._turns.setdefault(target.reference, asyncio.Lock())
@@ -510,7 +547,9 @@ class UpstreamBackend:
 
     # Several customers at a vendor that adjusts one at a time
 
-    async def _each(self, instruction: Instruction, targets: Sequence[Target]) -> tuple[Outcome, Intent, bool]:
+    async def _each(
+        self, instruction: Instruction, targets: Sequence[Target], *, follow: bool
+    ) -> tuple[Outcome, Intent, bool]:
         """One intent with a part for each customer; finished before the answer where there are few enough."""
         merchant, adjustment = instruction.merchant, instruction.adjustment
         known = await self._known(instruction, targets)
@@ -522,7 +561,9 @@ class UpstreamBackend:
         whole = self._intent(instruction, targets, State.WAITING)
         parts = [
             msgspec.structs.replace(
-                self._intent(_for_one(instruction, target), [target], State.WAITING), idempotency=None
+                self._intent(_for_one(instruction, target), [target], State.WAITING),
+                idempotency=None,
+                follow=follow,
             )
             for target in targets
         ]
@@ -624,6 +665,12 @@ class UpstreamBackend:
         )
         local = Local(intent.merchant_id, target.wallet_id, target.references)
         return receipt(outcome.told, carried, local)._replace(replayed=replayed)
+
+
+def likeness(instruction: Instruction) -> bytes:
+    """The digest by which a request without a key is known again."""
+    told = msgspec.json.encode([instruction.vendor, instruction.adjustment], order="deterministic")
+    return blake2b(told, digest_size=16).digest()
 
 
 def _needs_reading(adjustment: Adjustment, said: Said) -> bool:

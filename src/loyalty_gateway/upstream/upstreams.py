@@ -8,10 +8,20 @@ from urllib.parse import urlsplit
 import msgspec
 
 from loyalty_gateway.adjustment import Merchant
-from loyalty_gateway.backend_config import EngineConfig, PassthroughConfig, UpstreamConfig, rate_of
+from loyalty_gateway.backend_config import (
+    EngineConfig,
+    MigrationConfig,
+    PassthroughConfig,
+    UpstreamConfig,
+    rate_of,
+)
 from loyalty_gateway.config import Config
 from loyalty_gateway.ledger import Ledger
 from loyalty_gateway.metrics import Metrics
+from loyalty_gateway.migration.backend import MigratingBackend
+from loyalty_gateway.migration.follower import Follower
+from loyalty_gateway.migration.parts import Parts
+from loyalty_gateway.migration.stages import Stages
 from loyalty_gateway.problem import ConfigurationError
 from loyalty_gateway.spec import Contract
 from loyalty_gateway.upstream.answers import tells_balance
@@ -33,16 +43,28 @@ class Upstreams:
     def __init__(self, backends: Mapping[tuple[str, str], Any], settling: Sequence[Settling]) -> None:
         self.backends = backends
         self._settling = settling
-        elsewhere = [one for one in backends.values() if isinstance(one, UpstreamBackend | Passthrough)]
+        self._moving = [one for one in backends.values() if isinstance(one, MigratingBackend)]
+        sides = [side for moving in self._moving for side in (moving.parts.old, moving.parts.new)]
+        elsewhere = [one for one in (*backends.values(), *sides) if isinstance(one, UpstreamBackend | Passthrough)]
         self._upstreams = {id(one): one for one in elsewhere}.values()
 
+    def parts(self, vendor: str, merchant: str) -> Parts:
+        """The two sides between which the merchant's points move."""
+        backend = self.backends[vendor, merchant]
+        assert isinstance(backend, MigratingBackend)
+        return backend.parts
+
     def start(self) -> None:
-        """Begins to settle what nobody is at; the ledger is open."""
+        """Begins to settle what nobody is at, and to bring over what waits; the ledger is open."""
         for settling in self._settling:
             settling.start()
+        for moving in self._moving:
+            moving.start()
 
     async def close(self) -> None:
         """Lets what is under way come to its end."""
+        for moving in self._moving:
+            await moving.close()
         for settling in self._settling:
             await settling.close()
         for upstream in self._upstreams:
@@ -58,6 +80,7 @@ def make_upstreams(  # noqa: PLR0913 - composing is naming every part
     merchants: Mapping[str, Merchant],
     metrics: Metrics,
     transport: Transport | None = None,
+    rate_share: float = 1.0,
 ) -> Upstreams:
     """The backends that a configuration chooses.
 
@@ -69,6 +92,7 @@ def make_upstreams(  # noqa: PLR0913 - composing is naming every part
         merchants: by name.
         metrics: is told what is lost.
         transport: by which servers are called, instead of the one over sockets.
+        rate_share: our part of the vendors' rate limits, of which somebody else has the others.
 
     Raises:
         ConfigurationError: an upstream cannot be called with the credentials given.
@@ -77,6 +101,37 @@ def make_upstreams(  # noqa: PLR0913 - composing is naming every part
     made: dict[tuple[str, str], UpstreamBackend | Passthrough] = {}
     settling: list[Settling] = []
     backends: dict[tuple[str, str], Any] = {}
+    stages = Stages(ledger)
+
+    def upstream(client: str, whose: str, chosen: UpstreamConfig, where: str) -> UpstreamBackend:
+        server = _server(chosen, config, vendors, contract_of, transport, where, rate_share)
+        backend = UpstreamBackend(
+            _name(client, whose, chosen),
+            server,
+            msgspec.convert(chosen.options, vendors[chosen.vendor].options),
+            ledger,
+            _settings(chosen, config),
+            tells_balance=tells_balance(vendors[client], config.vendors[client].options),
+            on_loss=partial(metrics.lost, client, chosen.vendor),
+        )
+        settling.append(Settling(backend, ledger, merchants, chosen.settle_seconds))
+        return backend
+
+    def migrating(client: str, merchant: str, chosen: MigrationConfig) -> MigratingBackend:
+        where = f"merchants.{merchant}.backends.{client}.migration"
+        old = upstream(client, merchant, chosen.old, f"{where}.old")
+        new = chosen.new
+        other = upstream(client, merchant, new, f"{where}.new") if isinstance(new, UpstreamConfig) else None
+        parts = Parts(merchants[merchant], client, old, other, ledger)
+        return MigratingBackend(
+            parts,
+            stages,
+            Follower(parts, stages, metrics),
+            metrics,
+            keep_keys_seconds=config.idempotency.keep_hours * 3_600,
+            patience_seconds=chosen.old.patience_seconds,
+        )
+
     for client, served in config.vendors.items():
         for merchant in merchants:
             own = served.backends.get(merchant)
@@ -84,23 +139,16 @@ def make_upstreams(  # noqa: PLR0913 - composing is naming every part
             if isinstance(chosen, EngineConfig):
                 backends[client, merchant] = ledger
                 continue
+            if isinstance(chosen, MigrationConfig):
+                backends[client, merchant] = migrating(client, merchant, chosen)
+                continue
             whose = "" if own is None else merchant
             where = f"merchants.{whose}.backends.{client}" if whose else f"vendors.{client}.backend"
             key = (client, whose)
             if key not in made and isinstance(chosen, PassthroughConfig):
                 made[key] = _passthrough(chosen, contract_of(client), transport, where)
             elif key not in made and isinstance(chosen, UpstreamConfig):
-                server = _server(chosen, config, vendors, contract_of, transport, where)
-                backend = made[key] = UpstreamBackend(
-                    _name(client, whose, chosen),
-                    server,
-                    msgspec.convert(chosen.options, vendors[chosen.vendor].options),
-                    ledger,
-                    _settings(chosen, config),
-                    tells_balance=tells_balance(vendors[client], served.options),
-                    on_loss=partial(metrics.lost, client, chosen.vendor),
-                )
-                settling.append(Settling(backend, ledger, merchants, chosen.settle_seconds))
+                made[key] = upstream(client, whose, chosen, where)
             backends[client, merchant] = made[key]
     return Upstreams(backends, settling)
 
@@ -130,12 +178,15 @@ def _server(  # noqa: PLR0913, PLR0917 - composing is naming every part
     contract_of: Callable[[str], Contract],
     transport: Transport | None,
     where: str,
+    rate_share: float,
 ) -> Server:
     limits = Limits(
         timeout_seconds=chosen.timeout_seconds,
         connections=chosen.connections,
         waits=chosen.when_limited == "wait",
-        rate_limits=_rates(chosen.rate_limits) if config.server.rate_limits else None,
+        rate_limits=_rates(vendors[chosen.vendor], chosen.rate_limits, rate_share)
+        if config.server.rate_limits
+        else None,
     )
     vendor, contract = vendors[chosen.vendor], contract_of(chosen.vendor)
     try:
@@ -160,5 +211,9 @@ def _name(client: str, whose: str, chosen: UpstreamConfig) -> str:
     return f"{name} for {whose}" if whose else name
 
 
-def _rates(chosen: Mapping[str, str]) -> dict[str, tuple[int, int]]:
-    return {name: rate for name, text in chosen.items() if (rate := rate_of(text)) is not None}
+def _rates(vendor: Vendor, chosen: Mapping[str, str], share: float) -> dict[str, tuple[int, int]]:
+    """Our share of the vendor's limits, or of those chosen instead: requests and seconds by the limit's name."""
+    limits = {limit.name: limit for operation in vendor.operations for limit in operation.rate_limits}
+    rates = {name: (limit.requests, limit.seconds) for name, limit in limits.items()}
+    rates |= {name: rate for name, text in chosen.items() if (rate := rate_of(text)) is not None}
+    return {name: (max(1, int(requests * share)), seconds) for name, (requests, seconds) in rates.items()}
