@@ -211,6 +211,22 @@ class Bench:
         )
         return out.getvalue()
 
+    @property
+    def new_side(self) -> str:
+        """Where the points are that move across, by the name under which they are looked at."""
+        return "front" if self.vendor == "salla" else "new"
+
+    def run_at_stage(self, work: Callable[["Opened"], Awaitable[None]], stage: Stage) -> None:
+        """Comes to the stage, and has the work done there behind a new start."""
+
+        async def at_stage() -> None:
+            async with self.servers(), self.front():
+                await self.come_to(stage)
+            async with self.servers(), self.opened() as opened:
+                await work(opened)
+
+        asyncio.run(at_stage())
+
     async def come_to(self, stage: Stage) -> None:
         """Advances to the stage, with a reconciliation before each step that wants one."""
         while (await self.step(lambda chosen: chosen.move())).stage is not stage:

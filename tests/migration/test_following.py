@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -32,29 +31,15 @@ def bench(request: pytest.FixtureRequest, new_bench: NewBench) -> Bench:
     return new_bench(request.param)
 
 
-def _new(bench: Bench) -> str:
-    return "front" if bench.vendor == "salla" else "new"
-
-
-def _run(bench: Bench, work: Callable[[Opened], Awaitable[None]], stage: Stage) -> None:
-    async def at_stage() -> None:
-        async with bench.servers(), bench.front():
-            await bench.come_to(stage)
-        async with bench.servers(), bench.opened() as opened:
-            await work(opened)
-
-    asyncio.run(at_stage())
-
-
 def test_at_mirror_the_old_side_leads_and_the_new_one_follows(bench: Bench) -> None:
     async def adjusted(opened: Opened) -> None:
         for points in (100, -30, 5):
             await opened.adjust(points)
         await opened.quiet()
 
-    _run(bench, adjusted, Stage.MIRROR)
+    bench.run_at_stage(adjusted, Stage.MIRROR)
 
-    assert (bench.balance("old"), bench.balance(_new(bench))) == (75, 75)
+    assert (bench.balance("old"), bench.balance(bench.new_side)) == (75, 75)
 
 
 def test_at_lead_the_new_side_leads_and_the_old_one_follows(bench: Bench) -> None:
@@ -63,9 +48,9 @@ def test_at_lead_the_new_side_leads_and_the_old_one_follows(bench: Bench) -> Non
             await opened.adjust(points)
         await opened.quiet()
 
-    _run(bench, adjusted, Stage.LEAD)
+    bench.run_at_stage(adjusted, Stage.LEAD)
 
-    assert bench.moved(_new(bench)) == [100, -30, 5]
+    assert bench.moved(bench.new_side) == [100, -30, 5]
     assert bench.moved("old") == [100, -30, 5]
 
 
@@ -79,9 +64,9 @@ def test_what_follows_follows_in_order(bench: Bench) -> None:
         opened.bench.wire.down.clear()
         await opened.quiet()
 
-    _run(bench, adjusted, Stage.MIRROR)
+    bench.run_at_stage(adjusted, Stage.MIRROR)
 
-    assert bench.moved(_new(bench))[-4:] == [100, -60, -40, 3]
+    assert bench.moved(bench.new_side)[-4:] == [100, -60, -40, 3]
 
 
 def test_a_new_side_that_is_down_never_reaches_the_client_before_it_leads(new_bench: NewBench) -> None:
@@ -95,7 +80,7 @@ def test_a_new_side_that_is_down_never_reaches_the_client_before_it_leads(new_be
         opened.bench.wire.down.clear()
         await opened.quiet()
 
-    _run(bench, adjusted, Stage.MIRROR)
+    bench.run_at_stage(adjusted, Stage.MIRROR)
 
     assert (bench.balance("old"), bench.balance("new")) == (30, 30)
 
@@ -108,9 +93,9 @@ def test_an_old_side_that_is_down_never_reaches_the_client_once_the_new_one_lead
         opened.bench.wire.down.clear()
         await opened.quiet()
 
-    _run(bench, adjusted, Stage.LEAD)
+    bench.run_at_stage(adjusted, Stage.LEAD)
 
-    assert (bench.balance("old"), bench.balance(_new(bench))) == (30, 30)
+    assert (bench.balance("old"), bench.balance(bench.new_side)) == (30, 30)
 
 
 def test_at_done_the_new_side_is_alone_and_going_back_brings_the_old_one_up(bench: Bench) -> None:
@@ -122,9 +107,9 @@ def test_at_done_the_new_side_is_alone_and_going_back_brings_the_old_one_up(benc
         await opened.adjust(1)
         await opened.quiet()
 
-    _run(bench, adjusted, Stage.DONE)
+    bench.run_at_stage(adjusted, Stage.DONE)
 
-    assert (bench.balance("old"), bench.balance(_new(bench))) == (51, 51)
+    assert (bench.balance("old"), bench.balance(bench.new_side)) == (51, 51)
 
 
 def test_going_back_from_lead_to_mirror_loses_nothing(bench: Bench) -> None:
@@ -137,9 +122,9 @@ def test_going_back_from_lead_to_mirror_loses_nothing(bench: Bench) -> None:
         await opened.adjust(-40)
         await opened.quiet()
 
-    _run(bench, adjusted, Stage.LEAD)
+    bench.run_at_stage(adjusted, Stage.LEAD)
 
-    assert (bench.balance("old"), bench.balance(_new(bench))) == (10, 10)
+    assert (bench.balance("old"), bench.balance(bench.new_side)) == (10, 10)
 
 
 def test_where_the_one_that_is_to_lead_cannot_hear_of_all_the_other_one_goes_on(bench: Bench) -> None:
@@ -151,9 +136,9 @@ def test_where_the_one_that_is_to_lead_cannot_hear_of_all_the_other_one_goes_on(
         bench.wire.down.clear()
         await opened.quiet()
 
-    _run(bench, adjusted, Stage.LEAD)
+    bench.run_at_stage(adjusted, Stage.LEAD)
 
-    assert (bench.balance("old"), bench.balance(_new(bench))) == (10, 10)
+    assert (bench.balance("old"), bench.balance(bench.new_side)) == (10, 10)
 
 
 @pytest.mark.parametrize("stage", [Stage.MIRROR, Stage.LEAD])
@@ -171,9 +156,9 @@ def test_a_retry_after_a_step_gets_the_outcome_of_the_first_try(bench: Bench, st
         assert again.replayed
         await opened.quiet()
 
-    _run(bench, adjusted, stage)
+    bench.run_at_stage(adjusted, stage)
 
-    assert (bench.balance("old"), bench.balance(_new(bench))) == (10, 10)
+    assert (bench.balance("old"), bench.balance(bench.new_side)) == (10, 10)
 
 
 def test_a_retry_while_the_first_try_waits_is_not_carried_out_at_the_other_side(bench: Bench) -> None:
@@ -190,9 +175,9 @@ def test_a_retry_while_the_first_try_waits_is_not_carried_out_at_the_other_side(
         bench.wire.down.clear()
         await opened.quiet()
 
-    _run(bench, adjusted, Stage.LEAD)
+    bench.run_at_stage(adjusted, Stage.LEAD)
 
-    assert (bench.balance("old"), bench.balance(_new(bench))) == (55, 55)
+    assert (bench.balance("old"), bench.balance(bench.new_side)) == (55, 55)
 
 
 def test_the_same_request_without_a_key_joins_the_one_under_way(new_bench: NewBench) -> None:
@@ -204,7 +189,7 @@ def test_the_same_request_without_a_key_joins_the_one_under_way(new_bench: NewBe
         bench.wire.slow_seconds = 0.0
         await opened.quiet()
 
-    _run(bench, adjusted, Stage.MIRROR)
+    bench.run_at_stage(adjusted, Stage.MIRROR)
 
     assert (bench.balance("old"), bench.balance("front")) == (5, 5)
 
@@ -224,7 +209,7 @@ def test_what_waits_to_follow_is_there_after_a_crash(bench: Bench) -> None:
 
     asyncio.run(crashed())
 
-    assert (bench.balance("old"), bench.balance(_new(bench))) == (15, 15)
+    assert (bench.balance("old"), bench.balance(bench.new_side)) == (15, 15)
 
 
 @pytest.mark.parametrize("stage", [Stage.MIRROR, Stage.LEAD])
@@ -253,7 +238,7 @@ def test_a_crash_between_following_and_remembering_that_doubles_nothing(
 
     asyncio.run(crashed())
 
-    assert (bench.balance("old"), bench.balance(_new(bench))) == (11, 11)
+    assert (bench.balance("old"), bench.balance(bench.new_side)) == (11, 11)
     assert bench.moved("old") == [1, 10]
 
 
@@ -267,7 +252,7 @@ def test_a_lost_answer_of_the_follower_doubles_nothing(new_bench: NewBench) -> N
         bench.wire.deaf.clear()
         await opened.quiet(20)
 
-    _run(bench, adjusted, Stage.LEAD)
+    bench.run_at_stage(adjusted, Stage.LEAD)
 
     assert (bench.balance("old"), bench.balance("front")) == (10, 10)
 
@@ -278,9 +263,9 @@ def test_a_reset_follows_as_the_points_it_took(bench: Bench) -> None:
         await opened.adjust(None)
         await opened.quiet()
 
-    _run(bench, adjusted, Stage.MIRROR)
+    bench.run_at_stage(adjusted, Stage.MIRROR)
 
-    assert (bench.balance("old"), bench.balance(_new(bench))) == (0, 0)
+    assert (bench.balance("old"), bench.balance(bench.new_side)) == (0, 0)
 
 
 def test_each_customer_of_a_list_follows(new_bench: NewBench) -> None:
@@ -290,7 +275,7 @@ def test_each_customer_of_a_list_follows(new_bench: NewBench) -> None:
         await opened.adjust(10, "list", JANE, OMAR)
         await opened.quiet()
 
-    _run(bench, adjusted, Stage.MIRROR)
+    bench.run_at_stage(adjusted, Stage.MIRROR)
 
     assert [bench.balance(side, "omar@example.com") for side in ("old", "front")] == [10, 10]
 
@@ -313,7 +298,7 @@ def test_what_is_refused_is_parked_and_tried_again_when_a_person_wants_that(new_
         await bench.step(lambda chosen: settle_follow_up(chosen, key=key, retries=True, out=io.StringIO()))
         await opened.quiet()
 
-    _run(bench, adjusted, Stage.LEAD)
+    bench.run_at_stage(adjusted, Stage.LEAD)
 
     assert (bench.balance("old"), bench.balance("front")) == (0, 0)
     assert bench.rows("front", "SELECT * FROM parked_follow_ups") == []
@@ -331,10 +316,10 @@ def test_what_followed_does_not_come_back(bench: Bench) -> None:
         await opened.adjust(30)
         await opened.quiet()
 
-    _run(bench, adjusted, Stage.MIRROR)
+    bench.run_at_stage(adjusted, Stage.MIRROR)
 
     assert bench.moved("old") == [10, 20, 30]
-    assert (bench.balance("old"), bench.balance(_new(bench))) == (60, 60)
+    assert (bench.balance("old"), bench.balance(bench.new_side)) == (60, 60)
 
 
 def test_a_read_right_after_an_adjustment_shows_it_whatever_was_changed_between(bench: Bench) -> None:
@@ -349,7 +334,7 @@ def test_a_read_right_after_an_adjustment_shows_it_whatever_was_changed_between(
             shown.append((customer.one if isinstance(customer, Partial) else customer).wallet.available)
         assert shown == [10, 20]
 
-    _run(bench, read, Stage.LEAD)
+    bench.run_at_stage(read, Stage.LEAD)
 
 
 def test_a_deduction_that_the_leader_refuses_is_refused_and_follows_nowhere(bench: Bench) -> None:
@@ -359,7 +344,7 @@ def test_a_deduction_that_the_leader_refuses_is_refused_and_follows_nowhere(benc
         assert found.value.code is Code.TOO_FEW_POINTS
         await opened.quiet()
 
-    _run(bench, refused, Stage.MIRROR)
+    bench.run_at_stage(refused, Stage.MIRROR)
 
     assert bench.moved("old") == []
 
@@ -377,7 +362,7 @@ def test_somebody_new_at_the_old_side_is_taken_over_before_the_new_one_leads_for
         await opened.adjust(2, "new", newcomer)
         await asyncio.sleep(0.5)
 
-    _run(bench, adjusted, Stage.LEAD)
+    bench.run_at_stage(adjusted, Stage.LEAD)
 
     assert [bench.balance(side, "555") for side in ("old", "front")] == [42, 42]
 
@@ -396,7 +381,7 @@ def test_nothing_is_asked_for_twice_while_what_came_of_it_is_not_known(new_bench
         bench.wire.deaf.clear()
         await opened.quiet(20)
 
-    _run(bench, adjusted, Stage.MIRROR)
+    bench.run_at_stage(adjusted, Stage.MIRROR)
 
     assert (bench.balance("old"), bench.balance("new")) == (11, 11)
     assert {Code.RECORD_BUSY, Code.UNAVAILABLE} <= taking_over.PASSES

@@ -2,7 +2,6 @@
 
 import asyncio
 import csv
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -26,20 +25,6 @@ def bench(request: pytest.FixtureRequest, new_bench: NewBench) -> Bench:
     return new_bench(request.param)
 
 
-def _new(bench: Bench) -> str:
-    return "front" if bench.vendor == "salla" else "new"
-
-
-def _run(bench: Bench, work: Callable[[Opened], Awaitable[None]], stage: Stage) -> None:
-    async def at_stage() -> None:
-        async with bench.servers(), bench.front():
-            await bench.come_to(stage)
-        async with bench.servers(), bench.opened() as opened:
-            await work(opened)
-
-    asyncio.run(at_stage())
-
-
 def _give(bench: Bench, side: str, points: int, customer: int = 1) -> None:
     """Somebody changes a balance past the gateway."""
     bench.execute(side, f"UPDATE wallets SET available = {points} WHERE id = {customer}")
@@ -56,9 +41,9 @@ def test_an_import_sets_the_new_balances_to_the_old_ones_and_no_counter_here(ben
         assert done
         assert told == "batch first: 2 set\n"
 
-    _run(bench, imported, Stage.MIRROR)
+    bench.run_at_stage(imported, Stage.MIRROR)
 
-    rows = bench.rows(_new(bench), "SELECT available, lifetime_earned FROM wallets ORDER BY id")
+    rows = bench.rows(bench.new_side, "SELECT available, lifetime_earned FROM wallets ORDER BY id")
     assert [row["available"] for row in rows] == [70, 30]
     # A vendor whose additions always count has no words for one that does not.
     assert bench.vendor != "salla" or [row["lifetime_earned"] for row in rows] == [0, 0]
@@ -72,12 +57,12 @@ def test_a_second_run_of_a_batch_does_no_more(bench: Bench) -> None:
         done, told = await bench.take_over()
         assert done
         assert told == "batch first: 2 known\n"
-        assert bench.balance(_new(bench)) == 70
+        assert bench.balance(bench.new_side) == 70
         await bench.take_over("another")
 
-    _run(bench, imported, Stage.MIRROR)
+    bench.run_at_stage(imported, Stage.MIRROR)
 
-    assert bench.balance(_new(bench)) == 90
+    assert bench.balance(bench.new_side) == 90
 
 
 def test_an_import_that_was_broken_off_goes_on_where_it_stood(bench: Bench) -> None:
@@ -92,9 +77,9 @@ def test_an_import_that_was_broken_off_goes_on_where_it_stood(bench: Bench) -> N
         assert done
         assert told == "batch first: 1 known, 1 set\n"
 
-    _run(bench, imported, Stage.MIRROR)
+    bench.run_at_stage(imported, Stage.MIRROR)
 
-    assert bench.balance(_new(bench), "omar@example.com") == 35
+    assert bench.balance(bench.new_side, "omar@example.com") == 35
 
 
 def test_an_import_while_points_move_is_exact(bench: Bench) -> None:
@@ -116,9 +101,9 @@ def test_an_import_while_points_move_is_exact(bench: Bench) -> None:
         await moving
         await opened.quiet()
 
-    _run(bench, imported, Stage.MIRROR)
+    bench.run_at_stage(imported, Stage.MIRROR)
 
-    assert bench.balance(_new(bench)) == bench.balance("old") != 0
+    assert bench.balance(bench.new_side) == bench.balance("old") != 0
 
 
 def test_customers_of_the_old_list_are_met_and_a_conflict_is_left_and_told(new_bench: NewBench) -> None:
@@ -138,7 +123,7 @@ def test_customers_of_the_old_list_are_met_and_a_conflict_is_left_and_told(new_b
         assert "salla:748394059" in told
         assert ": conflict" in told
 
-    _run(bench, imported, Stage.MIRROR)
+    bench.run_at_stage(imported, Stage.MIRROR)
 
     assert bench.balance("front", "555") == 40
 
@@ -148,7 +133,7 @@ def test_an_import_is_refused_where_the_new_side_leads(bench: Bench) -> None:
         with pytest.raises(ConfigurationError, match="the new side leads"):
             await bench.take_over()
 
-    _run(bench, imported, Stage.LEAD)
+    bench.run_at_stage(imported, Stage.LEAD)
 
 
 def test_lead_refuses_what_nobody_took_over_until_it_is(new_bench: NewBench) -> None:
@@ -162,7 +147,7 @@ def test_lead_refuses_what_nobody_took_over_until_it_is(new_bench: NewBench) -> 
         await opened.adjust(5, None, JANE)
         await opened.quiet()
 
-    _run(bench, led, Stage.LEAD)
+    bench.run_at_stage(led, Stage.LEAD)
 
     assert bench.balance("front", "omar@example.com") == bench.balance("old", "omar@example.com") == 30
 
@@ -178,7 +163,7 @@ def test_alike_sides_are_equal(bench: Bench, tmp_path: Path) -> None:
         assert clean
         assert "is clean: 2 equal, 0 explained, 0 different, 0 unread" in told
 
-    _run(bench, reconciled, Stage.MIRROR)
+    bench.run_at_stage(reconciled, Stage.MIRROR)
 
     with (tmp_path / "all.csv").open(encoding="utf-8") as content:
         rows = list(csv.DictReader(content))
@@ -205,7 +190,7 @@ def test_what_waits_to_follow_explains_its_amount_and_no_more(new_bench: NewBenc
         assert not clean
         assert "1 different" in told
 
-    _run(bench, reconciled, Stage.MIRROR)
+    bench.run_at_stage(reconciled, Stage.MIRROR)
 
 
 def test_what_is_not_settled_explains_its_amount(bench: Bench) -> None:
@@ -213,12 +198,12 @@ def test_what_is_not_settled_explains_its_amount(bench: Bench) -> None:
         await opened.adjust(10)
         await opened.quiet()
         bench.execute("front", "UPDATE intents SET settled_at = NULL, state = 'parked', outcome = NULL")
-        _give(bench, _new(bench), 0)
+        _give(bench, bench.new_side, 0)
         clean, told = await bench.reconcile()
         assert clean
         assert "1 equal, 1 explained, 0 different" in told
 
-    _run(bench, reconciled, Stage.MIRROR)
+    bench.run_at_stage(reconciled, Stage.MIRROR)
 
 
 def test_a_difference_that_nothing_explains_is_one(bench: Bench) -> None:
@@ -230,7 +215,7 @@ def test_a_difference_that_nothing_explains_is_one(bench: Bench) -> None:
         assert not clean
         assert "wallet_1: different, old 11, new 10" in told
 
-    _run(bench, reconciled, Stage.MIRROR)
+    bench.run_at_stage(reconciled, Stage.MIRROR)
 
 
 def test_a_side_that_cannot_be_read_makes_it_fail(bench: Bench) -> None:
@@ -240,7 +225,7 @@ def test_a_side_that_cannot_be_read_makes_it_fail(bench: Bench) -> None:
         assert not clean
         assert "2 unread" in told or "3 unread" in told
 
-    _run(bench, reconciled, Stage.MIRROR)
+    bench.run_at_stage(reconciled, Stage.MIRROR)
 
 
 # Going on
@@ -250,7 +235,7 @@ def test_mirror_wants_no_reconciliation(bench: Bench) -> None:
     async def advanced(_opened: Opened) -> None:
         assert "mirror" in await bench.advance()
 
-    _run(bench, advanced, Stage.SHADOW)
+    bench.run_at_stage(advanced, Stage.SHADOW)
 
 
 def test_lead_is_refused_without_a_reconciliation(bench: Bench) -> None:
@@ -258,7 +243,7 @@ def test_lead_is_refused_without_a_reconciliation(bench: Bench) -> None:
         with pytest.raises(ConfigurationError, match="never held against each other"):
             await bench.advance()
 
-    _run(bench, advanced, Stage.MIRROR)
+    bench.run_at_stage(advanced, Stage.MIRROR)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +264,7 @@ def test_lead_is_refused_with_a_reconciliation_that_shows_nothing(bench: Bench, 
         with pytest.raises(ConfigurationError, match=why):
             await bench.advance()
 
-    _run(bench, advanced, Stage.MIRROR)
+    bench.run_at_stage(advanced, Stage.MIRROR)
 
 
 def test_done_is_refused_as_lead_is_and_a_larger_part_too(bench: Bench) -> None:
@@ -297,7 +282,7 @@ def test_done_is_refused_as_lead_is_and_a_larger_part_too(bench: Bench) -> None:
         with pytest.raises(ConfigurationError, match="found 1 customers different"):
             await bench.advance()
 
-    _run(bench, advanced, Stage.MIRROR)
+    bench.run_at_stage(advanced, Stage.MIRROR)
 
 
 def test_going_back_is_never_refused(bench: Bench) -> None:
@@ -307,7 +292,7 @@ def test_going_back_is_never_refused(bench: Bench) -> None:
         for stage in ("lead", "mirror", "shadow", "observe"):
             assert f"demo, {bench.vendor}: {stage}" in await bench.back()
 
-    _run(bench, went_back, Stage.DONE)
+    bench.run_at_stage(went_back, Stage.DONE)
 
 
 def test_a_part_is_led_by_the_new_side_and_the_others_by_the_old_one(new_bench: NewBench, tmp_path: Path) -> None:
@@ -327,7 +312,7 @@ def test_a_part_is_led_by_the_new_side_and_the_others_by_the_old_one(new_bench: 
         await opened.adjust(1, "list", JANE, OMAR)
         await opened.quiet()
 
-    _run(bench, adjusted, Stage.MIRROR)
+    bench.run_at_stage(adjusted, Stage.MIRROR)
 
     assert [bench.balance(side) for side in ("old", "front")] == [11, 11]
     assert [bench.balance(side, "omar@example.com") for side in ("old", "front")] == [21, 21]

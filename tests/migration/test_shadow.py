@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,20 +30,6 @@ def bench(request: pytest.FixtureRequest, new_bench: NewBench) -> Bench:
     return new_bench(request.param)
 
 
-def _new(bench: Bench) -> str:
-    return "front" if bench.vendor == "salla" else "new"
-
-
-def _run(bench: Bench, work: Callable[[Opened], Awaitable[None]], stage: Stage) -> None:
-    async def at_stage() -> None:
-        async with bench.servers(), bench.front():
-            await bench.come_to(stage)
-        async with bench.servers(), bench.opened() as opened:
-            await work(opened)
-
-    asyncio.run(at_stage())
-
-
 async def _report(bench: Bench) -> str:
     out = io.StringIO()
     await bench.step(lambda chosen: commands.tell_report(chosen, customers=True, out=out))
@@ -55,14 +40,14 @@ def test_at_observe_the_old_side_answers_and_nobody_else_hears_of_it(bench: Benc
     before = []
 
     async def adjusted(opened: Opened) -> None:
-        before.append(bench.digest(_new(bench)))
+        before.append(bench.digest(bench.new_side))
         await opened.adjust(10)
         await opened.adjust(-3)
 
-    _run(bench, adjusted, Stage.OBSERVE)
+    bench.run_at_stage(adjusted, Stage.OBSERVE)
 
     assert bench.moved("old") == [10, -3]
-    assert bench.digest(_new(bench)) == before[0]
+    assert bench.digest(bench.new_side) == before[0]
     assert bench.rows("front", "SELECT * FROM comparisons") == []
 
 
@@ -70,16 +55,16 @@ def test_shadow_leaves_the_new_side_as_it_was_to_the_last_byte(bench: Bench) -> 
     before = []
 
     async def adjusted(opened: Opened) -> None:
-        before.append(bench.digest(_new(bench)))
+        before.append(bench.digest(bench.new_side))
         named = JANE if bench.vendor == "salla" else CustomerReference("email", "jane@example.com")
         await opened.adjust(10)
         await opened.adjust(-3)
         await opened.backend.customer(bench.merchant, CustomerQuery(references=(named,)))
 
-    _run(bench, adjusted, Stage.SHADOW)
+    bench.run_at_stage(adjusted, Stage.SHADOW)
 
     assert bench.moved("old") == [10, -3]
-    assert bench.digest(_new(bench)) == before[0]
+    assert bench.digest(bench.new_side) == before[0]
     assert len(bench.rows("front", "SELECT * FROM comparisons")) == 3
 
 
@@ -90,7 +75,7 @@ def test_a_shadow_that_is_down_never_reaches_the_client(new_bench: NewBench) -> 
         bench.wire.down.add("new")
         await opened.adjust(10)
 
-    _run(bench, adjusted, Stage.SHADOW)
+    bench.run_at_stage(adjusted, Stage.SHADOW)
 
     assert bench.moved("old") == [10]
 
@@ -108,7 +93,7 @@ def test_what_the_sides_would_refuse_differently_differs_in_money(bench: Bench) 
         await asyncio.sleep(0.5)
         told.append(await _report(bench))
 
-    _run(bench, adjusted, Stage.SHADOW)
+    bench.run_at_stage(adjusted, Stage.SHADOW)
 
     assert "3 comparisons" in told[0]
     assert "  money refusal: 1\n" in told[0]
@@ -142,6 +127,6 @@ def test_only_so_many_comparisons_are_kept(bench: Bench, monkeypatch: pytest.Mon
         for points in (1, 2, 3, 4):
             await opened.adjust(points)
 
-    _run(bench, adjusted, Stage.SHADOW)
+    bench.run_at_stage(adjusted, Stage.SHADOW)
 
     assert [row["number"] for row in bench.rows("front", "SELECT number FROM comparisons")] == [3, 4]

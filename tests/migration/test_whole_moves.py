@@ -125,13 +125,9 @@ async def _moved(bench: Bench) -> Traffic:
         await traffic.ended()
         await asyncio.sleep(1.0)
         await _reconciled(bench)
-        assert bench.balance("old") == bench.balance(_new(bench)) != 0
+        assert bench.balance("old") == bench.balance(bench.new_side) != 0
         await bench.advance()
         return traffic
-
-
-def _new(bench: Bench) -> str:
-    return "front" if bench.vendor == "salla" else "new"
 
 
 @pytest.mark.parametrize("backends", [SALLA_TO_ENGINE, YOTPO_TO_LOYALTYLION], ids=["here", "upstream"])
@@ -152,7 +148,7 @@ def _moves_wholly(bench: Bench) -> None:
     assert traffic.failures == []
     for customer, email in enumerate(("jane@example.com", "omar@example.com")):
         expected = 500 + sum(traffic.applied[customer])
-        assert [bench.balance(side, email) for side in ("old", _new(bench))] == [expected, expected]
+        assert [bench.balance(side, email) for side in ("old", bench.new_side)] == [expected, expected]
     assert sorted(bench.moved("old")) == sorted(traffic.applied[0] + traffic.applied[1])
     assert asyncio.run(bench.step(lambda chosen: chosen.move())).stage is Stage.DONE
     assert bench.rows("front", "SELECT * FROM parked_follow_ups") == []

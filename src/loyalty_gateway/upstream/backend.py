@@ -426,7 +426,7 @@ class UpstreamBackend:
         # How many points a reset takes is told by no answer, and has to be known where it is to follow elsewhere.
         is_counted = intent.follow and adjustment.points_delta is None
         if said is not None and not is_counted and not _needs_reading(adjustment, said):
-            return await self._whole(intent, target, await self._asked(intent, target, adjustment))
+            return await self._whole(intent, target, await self._asked(intent, target, adjustment, said))
         # What is read first must still hold when it is deducted; others than us may come between all the same.
         turn = self._turns.setdefault(target.reference, asyncio.Lock())
         async with turn:
@@ -444,10 +444,12 @@ class UpstreamBackend:
             if delta == 0:
                 told = ToldReceipt()
                 return Outcome(points_delta=0, told=_with_balance(told, available))
+            effective = msgspec.structs.replace(adjustment, points_delta=delta)
+            said = self._said(effective, [target])
+            if said is None:
+                raise Problem(Code.UNAVAILABLE)
             try:
-                outcome = await self._asked(
-                    intent, target, msgspec.structs.replace(adjustment, points_delta=delta)
-                )
+                outcome = await self._asked(intent, target, effective, said)
             except Problem as problem:
                 if problem.code is Code.TOO_FEW_POINTS and not refuses:
                     continue
@@ -487,11 +489,8 @@ class UpstreamBackend:
         except Problem as problem:
             raise Unclear("what was taken was not given back") from problem
 
-    async def _asked(self, intent: Intent, target: Target, adjustment: Adjustment) -> Outcome:
+    async def _asked(self, intent: Intent, target: Target, adjustment: Adjustment, said: Said) -> Outcome:
         """What comes of asking once; raises Problem, and Unclear."""
-        said = self._said(adjustment, [target])
-        if said is None:
-            raise Problem(Code.UNAVAILABLE)
         try:
             told = await self.calls.adjust(self._marked(intent, said, adjustment))
         except Problem as problem:
