@@ -264,23 +264,59 @@ def test_the_limits_in_force_without_a_configuration_are_the_documented_ones(ven
     assert all(operation.rate_limits for vendor in vendors.values() for operation in vendor.operations)
 
 
-def _spend_until_allowed(limits: RateLimits, vendor: Vendor) -> float:
-    """Seconds until the next request is allowed again."""
+class Clock:
+    """Seconds that pass only when they are told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _is_refused(limits: RateLimits, vendor: Vendor) -> bool:
     caller = Caller(id="x", merchant=Merchant(name="demo"), scopes=frozenset())
-    started = time.monotonic()
-    while limits.spend(vendor.operations[0], caller)[1] is not None:
-        assert time.monotonic() - started < 3
-    return time.monotonic() - started
+    return limits.spend(vendor.operations[0], caller)[1] is not None
 
 
-@pytest.mark.parametrize("name", ["mage", "loyaltylion"])
-def test_a_limit_is_whole_again_after_its_time(vendors: dict[str, Vendor], name: str) -> None:
-    vendor = vendors[name]
-    limits = RateLimits(vendor, {"requests": (3, 1)})
-    for _ in range(3):
-        _spend_until_allowed(limits, vendor)
+@pytest.fixture(params=["mage", "loyaltylion"], ids=["sliding", "fixed"])
+def vendor_of_either_kind(request: pytest.FixtureRequest, vendors: dict[str, Vendor]) -> Vendor:
+    return vendors[request.param]
 
-    assert 0.5 < _spend_until_allowed(limits, vendor) < 1.5
+
+def test_a_limit_is_whole_again_after_its_time_and_not_before(vendor_of_either_kind: Vendor) -> None:
+    clock = Clock()
+    limits = RateLimits(vendor_of_either_kind, {"requests": (3, 10)}, clock)
+
+    refused = []
+    for seconds in (0, 0, 0, 0, 9.9, 0.1, 0, 0, 0):
+        clock.now += seconds
+        refused.append(_is_refused(limits, vendor_of_either_kind))
+
+    assert refused == [False] * 3 + [True] * 2 + [False] * 3 + [True]
+
+
+def test_a_sliding_limit_gives_back_one_request_at_a_time_and_a_fixed_one_all_at_once(
+    vendors: dict[str, Vendor],
+) -> None:
+    clock = Clock()
+    limits = {name: RateLimits(vendors[name], {"requests": (2, 10)}, clock) for name in ("mage", "loyaltylion")}
+
+    refused = []
+    for seconds in (0, 5, 5.5, 0):
+        clock.now += seconds
+        refused.append(tuple(_is_refused(one, vendors[name]) for name, one in limits.items()))
+
+    assert refused == [(False, False), (False, False), (False, False), (True, False)]
+
+
+def test_a_clock_that_is_set_back_keeps_nobody_out_for_longer_than_the_window(vendor_of_either_kind: Vendor) -> None:
+    clock = Clock()
+    limits = RateLimits(vendor_of_either_kind, {"requests": (1, 10)}, clock)
+    _is_refused(limits, vendor_of_either_kind)
+    clock.now -= 3_600
+
+    assert not _is_refused(limits, vendor_of_either_kind)
 
 
 def test_two_vendors_never_share_a_limit_of_the_same_name(limited: Gateway) -> None:

@@ -37,7 +37,6 @@ _HOMES = {
     "uvloop": ("cli.py",),
     "typer": ("cli.py",),
     "rich": ("check.py", "ledger_commands.py", "loss_commands.py"),
-    "limits": ("rate_limit.py",),
     "prometheus_client": ("metrics.py",),
     "starlette": ("app.py", "body.py", "cli.py", "endpoint.py", "own_paths.py"),
     "httpx": ("upstream/",),

@@ -185,8 +185,7 @@ class UpstreamBackend:
         """All of them by the upstream's own word for it, for which nobody has to be named."""
         plan = planned(self.calls.say, instruction.adjustment, [])
         gone = self._weigh_loss(instruction.adjustment, plan)
-        intent, is_new = await self._begin(instruction, [], follow=False, still=still)
-        outcome = await self._outcome(intent, [], instruction.merchant, is_new=is_new)
+        outcome, intent, is_new = await self._whole(instruction, [], plan, follow=False, still=still)
         if outcome.code is not None:
             raise Problem(outcome.code, lost=gone)
         whole = Receipt(merchant_id=intent.merchant_id, count=outcome.count)
@@ -202,10 +201,9 @@ class UpstreamBackend:
         still: Callable[[Any, int], Work[bool]] | None,
     ) -> Partial:
         if (plan.whole is None or follow) and len(targets) > 1:
-            outcome, intent, is_new = await self._each(instruction, targets, follow=follow)
+            outcome, intent, is_new = await self._each(instruction, targets, plan, follow=follow)
         else:
-            intent, is_new = await self._begin(instruction, targets, follow=follow, still=still)
-            outcome = await self._outcome(intent, targets, instruction.merchant, is_new=is_new)
+            outcome, intent, is_new = await self._whole(instruction, targets, plan, follow=follow, still=still)
         if outcome.code is not None:
             raise Problem(outcome.code)
         if len(targets) != 1 or isinstance(instruction.adjustment.customers, Everyone):
@@ -241,26 +239,35 @@ class UpstreamBackend:
 
     # Intents
 
-    async def _begin(
+    async def _whole(
         self,
         instruction: Instruction,
         targets: Sequence[Target],
+        plan: Plan,
         *,
         follow: bool,
         still: Callable[[Any, int], Work[bool]] | None,
-    ) -> tuple[Intent, bool]:
-        intent = msgspec.structs.replace(self._intent(instruction, targets), follow=follow)
-        (intent, *_), is_new = await self._write_down([intent], instruction.merchant, still=still)
-        return intent, is_new
+    ) -> tuple[Outcome, Intent, bool]:
+        """What comes of one intent, which is the same request's before where there is one: it is not new then."""
+        drawn_up = msgspec.structs.replace(self._intent(instruction, targets, plan), follow=follow)
+        said = None if plan.said is None else self._marked(drawn_up, plan.said)
+        # What it was sent with counts, whatever is configured when it is looked for.
+        drawn_up = msgspec.structs.replace(drawn_up, known_again=self._is_shown(drawn_up, said))
+        (intent, *_), is_new = await self._write_down([drawn_up], instruction.merchant, still=still)
+        asking = said if is_new and plan.whole is not None else None
+        outcome = await self._outcome(intent, targets, instruction.merchant, is_new=is_new, asking=asking)
+        return outcome, intent, is_new
 
-    def _intent(self, instruction: Instruction, targets: Sequence[Target], state: State = State.OPEN) -> Intent:
+    def _intent(
+        self, instruction: Instruction, targets: Sequence[Target], plan: Plan, state: State = State.OPEN
+    ) -> Intent:
         adjustment = instruction.adjustment
         key = instruction.idempotency.key if instruction.idempotency is not None else None
-        named: Any = tuple(target.reference for target in targets)
+        named: Any = tuple([target.reference for target in targets])
         is_everyone = isinstance(adjustment.customers, Everyone) and (
-            len(targets) != 1 or self._is_for_everyone(self._said(adjustment, targets))
+            len(targets) != 1 or self._is_for_everyone(plan.whole)
         )
-        intent = Intent(
+        return Intent(
             id=0,
             merchant_id=0,
             vendor=instruction.vendor,
@@ -279,8 +286,6 @@ class UpstreamBackend:
             due_at=0,
             created_at=0,
         )
-        # What it was sent with counts, whatever is configured when it is looked for.
-        return msgspec.structs.replace(intent, known_again=self._is_shown(intent))
 
     @staticmethod
     def _is_for_everyone(said: Said | None) -> bool:
@@ -317,12 +322,18 @@ class UpstreamBackend:
         return await self._ledger.change(merchant, work, is_small=True)
 
     async def _outcome(
-        self, intent: Intent, targets: Sequence[Target], merchant: Merchant, *, is_new: bool
+        self,
+        intent: Intent,
+        targets: Sequence[Target],
+        merchant: Merchant,
+        *,
+        is_new: bool,
+        asking: Said | None = None,
     ) -> Outcome:
         """What comes of an intent, ours or somebody else's; raises Problem RECORD_BUSY while that is not known."""
         if intent.outcome is not None:
             return intent.outcome
-        running = self.start(intent, targets, merchant) if is_new else self._running.get(intent.id)
+        running = self.start(intent, targets, merchant, asking) if is_new else self._running.get(intent.id)
         if running is not None and (outcome := await asyncio.shield(running)) is not None:
             return outcome
         deadline = time.monotonic() + self._settings.patience_seconds
@@ -336,10 +347,13 @@ class UpstreamBackend:
         raise Problem(Code.RECORD_BUSY)
 
     def start(
-        self, intent: Intent, targets: Sequence[Target], merchant: Merchant
+        self, intent: Intent, targets: Sequence[Target], merchant: Merchant, asking: Said | None = None
     ) -> "asyncio.Task[Outcome | None]":
-        """Begins to carry out an intent, which goes on whoever waits for it; gives ``None`` for an unclear one."""
-        task = asyncio.create_task(self._work(intent, targets, merchant))
+        """Begins to carry out an intent, which goes on whoever waits for it; gives ``None`` for an unclear one.
+
+        ``asking`` is the request for it, mark and all, where that is known already.
+        """
+        task = asyncio.create_task(self._work(intent, targets, merchant, asking))
         self._running[intent.id] = task
         task.add_done_callback(lambda done: (self._running.pop(intent.id, None), done.exception()))
         return task
@@ -349,9 +363,11 @@ class UpstreamBackend:
         """The numbers of the intents that this gateway is at."""
         return list(self._running)
 
-    async def _work(self, intent: Intent, targets: Sequence[Target], merchant: Merchant) -> Outcome | None:
+    async def _work(
+        self, intent: Intent, targets: Sequence[Target], merchant: Merchant, asking: Said | None
+    ) -> Outcome | None:
         try:
-            outcome = await self._carry_out(intent, targets)
+            outcome = await self._carry_out(intent, targets, asking)
         except Problem as problem:
             if intent.parent is not None and problem.code in _PASSES:
                 await self._put_off(intent, merchant)
@@ -386,16 +402,11 @@ class UpstreamBackend:
         )
         self.on_doubt()
 
-    def _is_shown(self, intent: Intent) -> bool:
-        """Whether the upstream's history will tell what came of an intent, as it is asked for now."""
-        adjustment, customers = intent.adjustment, intent.adjustment.customers
-        if not self.calls.vendor.history_shows(adjustment) or isinstance(customers, Everyone):
+    def _is_shown(self, intent: Intent, said: Said | None) -> bool:
+        """Whether the upstream's history will tell what came of an intent that is asked for so."""
+        if said is None or isinstance(intent.adjustment.customers, Everyone):
             return False
-        if adjustment.points_delta is None:
-            # What a customer has is deducted where there are no words for a reset.
-            adjustment = msgspec.structs.replace(adjustment, points_delta=-1)
-        said = self._said(adjustment, [Target(reference, None) for reference in customers])
-        return said is not None and _is_known_again(intent, self._marked(intent, said, adjustment))
+        return self.calls.vendor.history_shows(intent.adjustment) and _is_known_again(intent, said)
 
     async def settle(self, intent: Intent, outcome: Outcome, merchant: Merchant) -> None:
         """Writes down what came of it; what cannot be written is settled later, from the upstream's history."""
@@ -414,19 +425,19 @@ class UpstreamBackend:
 
     # Carrying out
 
-    async def _carry_out(self, intent: Intent, targets: Sequence[Target]) -> Outcome:
+    async def _carry_out(self, intent: Intent, targets: Sequence[Target], asking: Said | None) -> Outcome:
         adjustment = intent.adjustment
-        said = self._said(adjustment, targets)
+        asking = asking or self._asking(intent, adjustment, targets)
         if len(targets) != 1:
-            if said is None:
+            if asking is None:
                 raise Problem(Code.UNAVAILABLE)
-            await self.calls.adjust(self._marked(intent, said))
+            await self.calls.adjust(asking)
             return Outcome(points_delta=adjustment.points_delta or 0, count=len(targets))
         target = targets[0]
         # How many points a reset takes is told by no answer, and has to be known where it is to follow elsewhere.
         is_counted = intent.follow and adjustment.points_delta is None
-        if said is not None and not is_counted and not _needs_reading(adjustment, said):
-            return await self._whole(intent, target, await self._asked(intent, target, adjustment, said))
+        if asking is not None and not is_counted and not _needs_reading(adjustment, asking):
+            return await self._all_or_nothing(intent, target, await self._asked(target, adjustment, asking))
         # What is read first must still hold when it is deducted; others than us may come between all the same.
         turn = self._turns.setdefault(target.reference, asyncio.Lock())
         async with turn:
@@ -445,19 +456,19 @@ class UpstreamBackend:
                 told = ToldReceipt()
                 return Outcome(points_delta=0, told=_with_balance(told, available))
             effective = msgspec.structs.replace(adjustment, points_delta=delta)
-            said = self._said(effective, [target])
-            if said is None:
+            asking = self._asking(intent, effective, [target])
+            if asking is None:
                 raise Problem(Code.UNAVAILABLE)
             try:
-                outcome = await self._asked(intent, target, effective, said)
+                outcome = await self._asked(target, effective, asking)
             except Problem as problem:
                 if problem.code is Code.TOO_FEW_POINTS and not refuses:
                     continue
                 raise
-            return await self._whole(intent, target, outcome)
+            return await self._all_or_nothing(intent, target, outcome)
         raise Problem(Code.RECORD_BUSY)
 
-    async def _whole(self, intent: Intent, target: Target, outcome: Outcome) -> Outcome:
+    async def _all_or_nothing(self, intent: Intent, target: Target, outcome: Outcome) -> Outcome:
         """The outcome, unless a deduction took less than a client wanted who wants all or nothing."""
         adjustment = intent.adjustment
         wanted = adjustment.points_delta
@@ -489,10 +500,10 @@ class UpstreamBackend:
         except Problem as problem:
             raise Unclear("what was taken was not given back") from problem
 
-    async def _asked(self, intent: Intent, target: Target, adjustment: Adjustment, said: Said) -> Outcome:
+    async def _asked(self, target: Target, adjustment: Adjustment, asking: Said) -> Outcome:
         """What comes of asking once; raises Problem, and Unclear."""
         try:
-            told = await self.calls.adjust(self._marked(intent, said, adjustment))
+            told = await self.calls.adjust(asking)
         except Problem as problem:
             is_doubtful = problem.code is Code.TOO_FEW_POINTS and (adjustment.points_delta or 0) > 0
             if problem.code not in {Code.INVALID, Code.UNKNOWN_CUSTOMER} and not is_doubtful:
@@ -536,36 +547,34 @@ class UpstreamBackend:
                 return told
         return _with_balance(told, after)
 
-    def _marked(self, intent: Intent, said: Said, adjustment: Adjustment | None = None) -> Said:
+    def _asking(self, intent: Intent, adjustment: Adjustment, targets: Sequence[Target]) -> Said | None:
+        """The request for an intent, or for as much of it as the adjustment is; ``None`` where there is none."""
+        said = self._said(adjustment, targets)
+        return None if said is None else self._marked(intent, said)
+
+    def _marked(self, intent: Intent, said: Said) -> Said:
         """The request with what it is known by again: the vendor's own key, or a mark in the reason."""
-        asked = adjustment or intent.adjustment
-        customers = said.meant.customers if isinstance(said.meant, Adjustment) else asked.customers
-        key = intent.adjustment.idempotency_key
-        asked = msgspec.structs.replace(asked, customers=customers, idempotency_key=key)
+        assert isinstance(said.meant, Adjustment)
+        asked = msgspec.structs.replace(
+            intent.adjustment, customers=said.meant.customers, points_delta=said.meant.points_delta
+        )
         return self.calls.known_again(said, asked, intent.mark, marks=self._settings.marks)
 
     # Several customers at a vendor that adjusts one at a time
 
     async def _each(
-        self, instruction: Instruction, targets: Sequence[Target], *, follow: bool
+        self, instruction: Instruction, targets: Sequence[Target], plan: Plan, *, follow: bool
     ) -> tuple[Outcome, Intent, bool]:
         """One intent with a part for each customer; finished before the answer where there are few enough."""
         merchant, adjustment = instruction.merchant, instruction.adjustment
-        known = await self._known(instruction, targets)
+        whole = self._intent(instruction, targets, plan, State.WAITING)
+        known = await self._known(whole, merchant)
         if known is not None:
             return await self._outcome(known, targets, merchant, is_new=False), known, False
         at_once = len(targets) <= self._settings.list_at_once
         if at_once:
             targets = await self._checked(adjustment, targets)
-        whole = self._intent(instruction, targets, State.WAITING)
-        parts = [
-            msgspec.structs.replace(
-                self._intent(_for_one(instruction, target), [target], State.WAITING),
-                idempotency=None,
-                follow=follow,
-            )
-            for target in targets
-        ]
+        parts = self._parts(instruction, targets, plan, follow=follow)
         (whole, *parts), is_new = await self._write_down([whole, *parts], merchant, is_ours=at_once)
         if not is_new:
             return await self._outcome(whole, targets, merchant, is_new=False), whole, False
@@ -604,15 +613,29 @@ class UpstreamBackend:
             return None
         return await self.start(part, [target], merchant)
 
-    async def _known(self, instruction: Instruction, targets: Sequence[Target]) -> Intent | None:
+    def _parts(
+        self, instruction: Instruction, targets: Sequence[Target], plan: Plan, *, follow: bool
+    ) -> list[Intent]:
+        """An intent for each customer; what one of them is known by again, all are."""
+        drawn_up = [
+            self._intent(_for_one(instruction, target), [target], plan, State.WAITING) for target in targets
+        ]
+        said = None if plan.said is None or not drawn_up else self._marked(drawn_up[0], plan.said)
+        known_again = bool(drawn_up) and self._is_shown(drawn_up[0], said)
+        return [
+            msgspec.structs.replace(part, idempotency=None, follow=follow, known_again=known_again)
+            for part in drawn_up
+        ]
+
+    async def _known(self, intent: Intent, merchant: Merchant) -> Intent | None:
         """The intent of the same request, where it came before: what it changed since says nothing of it."""
-        intent, keep_keys = self._intent(instruction, targets), round(self._settings.keep_keys_seconds * _SECOND)
+        keep_keys = round(self._settings.keep_keys_seconds * _SECOND)
 
         def work(_dialect: Any, merchant_id: int, now: int) -> Any:
             stamped = msgspec.structs.replace(intent, merchant_id=merchant_id, created_at=now)
             return known_before(stamped, keep_keys=keep_keys)
 
-        found: Intent | None = await self._ledger.change(instruction.merchant, work, is_small=True)
+        found: Intent | None = await self._ledger.change(merchant, work, is_small=True)
         return found
 
     async def _checked(self, adjustment: Adjustment, targets: Sequence[Target]) -> Sequence[Target]:

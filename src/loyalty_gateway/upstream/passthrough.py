@@ -10,7 +10,7 @@ import httpx
 from loyalty_gateway.problem import ConfigurationError
 from loyalty_gateway.spec import Contract, OperationContract
 from loyalty_gateway.upstream.connections import Connections, Received, Unclear
-from loyalty_gateway.upstream.transport import TARGET, Transport
+from loyalty_gateway.upstream.transport import Transport, request_of
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -86,13 +86,8 @@ class Passthrough:
             Unclear: something may have.
         """
         place = self._places[operation.id]
-        request = httpx.Request(
-            method,
-            place.origin,
-            headers=list(_passing(headers, _NEW_IN_REQUESTS)),
-            content=body,
-            extensions={TARGET: place.target(path) + (b"?" + query if query else b"")},
-        )
+        target = place.target(path) + (b"?" + query if query else b"")
+        request = request_of(method, place.origin, list(_passing(headers, _NEW_IN_REQUESTS)), body, target)
         received = await self._connections[place.server].exchange(request)
         values = [value for _, value in received.headers]
         if not 200 <= received.status < 600 or any(map(_CANNOT_STAND_IN_A_HEADER.search, values)):

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, urlencode
 
@@ -17,12 +18,13 @@ from loyalty_gateway.rate_limit import RateLimits
 from loyalty_gateway.spec import Contract, OperationContract
 from loyalty_gateway.upstream.connections import Connections, NotSent, Unclear, Undecodable, answer_of
 from loyalty_gateway.upstream.credentials import Carried, carried
-from loyalty_gateway.upstream.transport import Transport
+from loyalty_gateway.upstream.transport import Transport, request_of
 from loyalty_gateway.vendor import Answer, Operation, ValidRequest, Vendor
 
 _LONGEST_WAIT_SECONDS: Final = 30.0
 _LONGEST_TOLD_SECONDS: Final = 3_600.0
 _UNTOLD_SECONDS: Final = 1.0
+_URLS_KEPT: Final = 1_000
 _HEADERS: Final[Mapping[str, str]] = {
     "user-agent": "loyalty-gateway",
     "accept": "application/json",
@@ -123,12 +125,13 @@ class Server:
             path = path.replace(f"{{{name}}}", quote(value, safe=""))
         query = urlencode({**request.query, **credentials.query})
         headers = {**_HEADERS, **request.headers, **credentials.headers}
-        content = None
+        content = b""
         if request.body is not None:
             headers["content-type"] = contract.media_types[0]
             content = msgspec.json.encode(request.body)
-        url = self._url + path + (f"?{query}" if query else "")
-        return httpx.Request(contract.method, url, headers=headers, content=content)
+        url = _url(self._url + path + (f"?{query}" if query else ""))
+        told = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        return request_of(contract.method, url, told, content)
 
     async def _pace(self, operation: Operation) -> None:
         """Waits for the vendor's rate limits, and for as long as it asked us to; raises NotSent instead."""
@@ -161,4 +164,5 @@ def _retry_after(headers: Mapping[str, str]) -> float:
     return min(max(seconds, 0.1), _LONGEST_TOLD_SECONDS)
 
 
+_url = lru_cache(maxsize=_URLS_KEPT)(httpx.URL)
 _OURSELVES = Caller(id="upstream", merchant=Merchant(name="upstream"), scopes=frozenset())

@@ -1,5 +1,6 @@
 """httpx over aiohttp's sockets, byte for byte: nothing is rewritten, added, remembered or sent again."""
 
+from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 import aiohttp
@@ -15,6 +16,27 @@ TARGET: Final = "target"
 
 _KEEPALIVE_SECONDS: Final = 30
 _OWN_HEADERS: Final = ("accept", "accept-encoding", "user-agent", "content-type")
+
+
+Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
+
+_HAVE_BODIES: Final = frozenset({"POST", "PUT", "PATCH"})
+
+
+def request_of(
+    method: str, url: httpx.URL, headers: Headers, content: bytes, target: bytes | None = None
+) -> httpx.Request:
+    """A request with these headers and those that its body needs; for ``target`` see ``TARGET``.
+
+    What httpx would work out by itself is known here, and costs as much as all the rest of a request.
+    """
+    told = [(b"host", url.netloc), *headers]
+    if content or method in _HAVE_BODIES:
+        told.append((b"content-length", b"%d" % len(content)))
+    extensions = {} if target is None else {TARGET: target}
+    request = httpx.Request(method, url, headers=told, stream=httpx.ByteStream(content), extensions=extensions)
+    request.read()
+    return request
 
 
 class Sockets(httpx.AsyncBaseTransport):
