@@ -310,7 +310,9 @@ def test_a_sliding_limit_gives_back_one_request_at_a_time_and_a_fixed_one_all_at
     assert refused == [(False, False), (False, False), (False, False), (True, False)]
 
 
-def test_a_clock_that_is_set_back_keeps_nobody_out_for_longer_than_the_window(vendor_of_either_kind: Vendor) -> None:
+def test_a_clock_that_is_set_back_keeps_nobody_out_for_longer(
+    vendor_of_either_kind: Vendor,
+) -> None:
     clock = Clock()
     limits = RateLimits(vendor_of_either_kind, {"requests": (1, 10)}, clock)
     _is_refused(limits, vendor_of_either_kind)

@@ -150,6 +150,8 @@ class Instruction(msgspec.Struct, frozen=True, kw_only=True):
     vendor: str
     adjustment: Adjustment
     idempotency: Idempotency | None = None
+    asked: Any = None
+    """What the client said, in its vendor's words: by that a request without a key is known again."""
 
 
 class Wallet(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,6 @@ server answers, it is route → authenticate → forward → relay, and both dir
 
 import asyncio
 from collections.abc import Callable, Mapping
-from hashlib import blake2b
 from time import perf_counter
 from typing import Any, Protocol, TypeVar, assert_never
 from urllib.parse import parse_qsl
@@ -38,13 +37,14 @@ from loyalty_gateway.customer import (
     History,
     HistoryQuery,
 )
+from loyalty_gateway.likeness import fingerprint
 from loyalty_gateway.metrics import Metrics
 from loyalty_gateway.problem import Code, Problem, Violation
 from loyalty_gateway.rate_limit import RateLimits
 from loyalty_gateway.routing import Paths
 from loyalty_gateway.spec import Contract, Defect, OperationContract
 from loyalty_gateway.upstream.connections import NotSent, Received, Unclear, Undecodable, answer_of
-from loyalty_gateway.upstream.partial import Partial, settled
+from loyalty_gateway.upstream.partial import Partial, agreed
 from loyalty_gateway.upstream.passthrough import Passthrough
 from loyalty_gateway.vendor import Answer, Operation, Request, Task, ValidRequest, Vendor
 
@@ -304,7 +304,7 @@ class Endpoint:
             case HistoryQuery():
                 return await backend.history(merchant, task)
             case Enrolment():
-                idempotency = _idempotency(exchange, request, None)
+                idempotency = _idempotency(_asked(exchange, request), request, None)
                 enrolled = await backend.enrol(merchant, task, vendor=self._vendor.name, idempotency=idempotency)
                 exchange.replayed = enrolled.replayed
                 return enrolled
@@ -321,11 +321,13 @@ class Endpoint:
         request: ValidRequest,
         adjustment: Adjustment,
     ) -> Any:
+        asked = _asked(exchange, request)
         instruction = Instruction(
             merchant=caller.merchant,
             vendor=self._vendor.name,
             adjustment=adjustment,
-            idempotency=_idempotency(exchange, request, adjustment.idempotency_key),
+            idempotency=_idempotency(asked, request, adjustment.idempotency_key),
+            asked=asked,
         )
         receipt = await backend.adjust(instruction)
         exchange.replayed = receipt.replayed
@@ -337,7 +339,7 @@ class Endpoint:
         operation, contract = _routed(exchange)
         if not isinstance(result, Partial):
             return operation.render_response(result, request)
-        answer = settled(
+        answer = agreed(
             lambda whole: operation.render_response(whole, request),
             result,
             lambda answer: not contract.defects(exchange.request, answer),
@@ -528,7 +530,6 @@ async def _relay(send: Send, received: Received, *, head: bool) -> None:
 
 
 _encode = msgspec.json.Encoder().encode
-_encode_sorted = msgspec.json.Encoder(order="deterministic").encode
 
 
 def _routed(exchange: Exchange) -> tuple[Operation, OperationContract]:
@@ -574,31 +575,19 @@ def _differing_keys(scope: Scope, body: Any, field: str | None) -> tuple[Violati
     )
 
 
-def _idempotency(exchange: Exchange, request: ValidRequest, own_key: str | None) -> Idempotency | None:
-    """The request's key, from its body or header, with its fingerprint."""
-    key = own_key or request.headers.get("idempotency-key")
-    if key is None:
-        return None
+def _asked(exchange: Exchange, request: ValidRequest) -> list[Any]:
+    """What the client said: who calls is no part of it, and no secret is kept, not even as a digest."""
     operation, contract = _routed(exchange)
     body = request.body
     if operation.body_credentials and isinstance(body, dict):
-        # Who calls is no part of what is asked, and no secret is kept, not even as a digest.
         body = {name: value for name, value in body.items() if name not in operation.body_credentials}
-    told: list[Any] = [contract.method, contract.path, request.path_values, _meaning(body)]
-    return Idempotency(key, blake2b(_encode_sorted(told), digest_size=16).digest())
+    return [contract.method, contract.path, request.path_values, body]
 
 
-def _meaning(value: Any) -> Any:
-    """The JSON value with whole numbers as integers: 5.0 asks for the same as 5."""
-    match value:
-        case float():
-            return int(value) if value.is_integer() else value
-        case dict():
-            return {name: _meaning(item) for name, item in value.items()}
-        case list():
-            return [_meaning(item) for item in value]
-        case _:
-            return value
+def _idempotency(asked: list[Any], request: ValidRequest, own_key: str | None) -> Idempotency | None:
+    """The request's key, from its body or header, with its fingerprint."""
+    key = own_key or request.headers.get("idempotency-key")
+    return None if key is None else Idempotency(key, fingerprint(asked))
 
 
 def _references(task: Task) -> tuple[CustomerReference, ...]:

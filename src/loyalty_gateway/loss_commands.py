@@ -19,8 +19,8 @@ from loyalty_gateway.config import Config
 from loyalty_gateway.problem import ConfigurationError, Problem, Violation, explain
 from loyalty_gateway.spec import Contract, OperationContract
 from loyalty_gateway.upstream.asked import placeholders
-from loyalty_gateway.upstream.credentials import carried
-from loyalty_gateway.upstream.loss import Outcome
+from loyalty_gateway.upstream.credentials import presented
+from loyalty_gateway.upstream.loss import Fate
 from loyalty_gateway.upstream.matrix import Pair, matrix
 from loyalty_gateway.upstream.phrasebook import Phrasebook, as_received
 from loyalty_gateway.upstream.translation import Known, Sent, Translation, Translator
@@ -58,7 +58,7 @@ def render_matrix(pairs: Sequence[Pair], stream: TextIO) -> None:
 
 def told_of(pair: Pair) -> tuple[str, str, str]:
     """What survives, what is emulated, and what is lost or cannot be asked for at all."""
-    survives, emulated, lost, impossible = (", ".join(pair.labels(outcome)) for outcome in Outcome)
+    survives, emulated, lost, impossible = (", ".join(pair.labels(fate)) for fate in Fate)
     return survives, emulated, "; ".join(filter(None, (lost, impossible and f"impossible: {impossible}")))
 
 
@@ -229,7 +229,7 @@ def _book(config: Config, upstream: Vendor, configured: UpstreamConfig | None) -
         operations = tuple(
             operation
             for operation in upstream.operations
-            if carried(upstream, operation, contract.operations[operation.id], configured.credentials)
+            if presented(upstream, operation, contract.operations[operation.id], configured.credentials)
         )
     return Phrasebook(upstream, operations, lambda operation: contract.operations[operation.id], options)
 

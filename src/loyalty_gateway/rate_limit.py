@@ -44,7 +44,7 @@ class RateLimits:
         """
         now = self._clock()
         windows = self._windows_for(operation, caller)
-        refuses = any([window.is_full(now) for window in windows])
+        refuses = True in [window.is_full(now) for window in windows]
         if not refuses:
             for window in windows:
                 window.count(now)

@@ -320,6 +320,22 @@ def test_an_identical_request_without_a_key_joins_the_one_that_is_not_settled(
     assert {answer.status_code for answer in answers} <= ({200, 423} if is_told and fault.forwards else {423, 503})
 
 
+@pytest.mark.parametrize("vendor", UPSTREAMS)
+def test_a_request_that_says_something_else_to_the_same_effect_does_not_join(stage: _Stage, vendor: str) -> None:
+    fault, dialect, reason = _NO_EFFECT["never answers, and did nothing"], _CLIENTS[0], _new_reason()
+
+    async def ask(shown: Shim, currency: str) -> None:
+        body = dialect.body(7, reason) | {"currency": currency}
+        await shown.client.post(dialect.path, json=body, headers=dialect.headers)
+
+    async def story(shown: Shim, faulty: FaultyServer) -> None:
+        faulty.fault = fault
+        await asyncio.gather(ask(shown, "EUR"), ask(shown, "USD"))
+        assert len(shown.intents(reason)) == 2
+
+    stage.play(vendor, story)
+
+
 @pytest.mark.parametrize("waits", [True, False], ids=["waiting", "refusing"])
 def test_a_limit_of_the_vendors_is_waited_for_or_told(stage: _Stage, waits: bool) -> None:  # noqa: FBT001 - a case
     (asking, _), vendor = _clients(7), "yotpo"

@@ -21,11 +21,11 @@ from loyalty_gateway.upstream.asked import asked_of
 from loyalty_gateway.upstream.loss import (
     FIELDS,
     HOW,
+    Fate,
     LossPolicy,
-    Outcome,
     Policy,
+    fates,
     lost,
-    outcomes,
     refused,
 )
 from loyalty_gateway.upstream.matrix import Pair, matrix, phrasebook, plan_of
@@ -130,7 +130,7 @@ def test_a_vendors_own_clients_lose_nothing(pairs: dict[tuple[str, str], Pair], 
     pair = pairs[name, name]
 
     assert pair.rows
-    assert {outcome for row in pair.rows for outcome in row.outcomes} == {Outcome.SURVIVES}
+    assert {fate for row in pair.rows for fate in row.outcomes} == {Fate.SURVIVES}
     assert not any(msgspec.structs.astuple(pair.answer))
 
 
@@ -139,33 +139,33 @@ def test_a_vendors_own_clients_lose_nothing(pairs: dict[tuple[str, str], Pair], 
 def test_additions_and_deductions_can_be_asked_for_everywhere(
     pairs: dict[tuple[str, str], Pair], client: str, upstream: str
 ) -> None:
-    survives = pairs[client, upstream].labels(Outcome.SURVIVES)
+    survives = pairs[client, upstream].labels(Fate.SURVIVES)
 
     assert {"additions", "deductions", "reason"} <= set(survives)
 
 
 @pytest.mark.parametrize(
-    ("client", "upstream", "outcome", "part"),
+    ("client", "upstream", "fate", "part"),
     [
-        ("salla", "mage", Outcome.EMULATED, "lists"),
-        ("salla", "bitbybit", Outcome.EMULATED, "everyone"),
-        ("salla", "yotpo", Outcome.EMULATED, "resets"),
-        ("salla", "bitbybit", Outcome.LOST, "notice by sms"),
-        ("salla", "mage", Outcome.LOST, "notice by email (at times)"),
-        ("mage", "bitbybit", Outcome.EMULATED, "overdrafts floored"),
-        ("bitbybit", "mage", Outcome.EMULATED, "overdrafts refused"),
-        ("bitbybit", "loyaltylion", Outcome.LOST, "metadata"),
-        ("bitbybit", "loyaltylion", Outcome.EMULATED, "key"),
-        ("yotpo", "mage", Outcome.LOST, "hiding"),
-        ("yotpo", "salla", Outcome.LOST, "deductions from earned"),
-        ("loyaltylion", "salla", Outcome.EMULATED, "no reason"),
-        ("yotpo", "mage", Outcome.SURVIVES, "additions uncounted"),
+        ("salla", "mage", Fate.EMULATED, "lists"),
+        ("salla", "bitbybit", Fate.EMULATED, "everyone"),
+        ("salla", "yotpo", Fate.EMULATED, "resets"),
+        ("salla", "bitbybit", Fate.LOST, "notice by sms"),
+        ("salla", "mage", Fate.LOST, "notice by email (at times)"),
+        ("mage", "bitbybit", Fate.EMULATED, "overdrafts floored"),
+        ("bitbybit", "mage", Fate.EMULATED, "overdrafts refused"),
+        ("bitbybit", "loyaltylion", Fate.LOST, "metadata"),
+        ("bitbybit", "loyaltylion", Fate.EMULATED, "key"),
+        ("yotpo", "mage", Fate.LOST, "hiding"),
+        ("yotpo", "salla", Fate.LOST, "deductions from earned"),
+        ("loyaltylion", "salla", Fate.EMULATED, "no reason"),
+        ("yotpo", "mage", Fate.SURVIVES, "additions uncounted"),
     ],
 )
 def test_what_becomes_of_a_part_is_told(
-    pairs: dict[tuple[str, str], Pair], client: str, upstream: str, outcome: Outcome, part: str
+    pairs: dict[tuple[str, str], Pair], client: str, upstream: str, fate: Fate, part: str
 ) -> None:
-    assert part in pairs[client, upstream].labels(outcome)
+    assert part in pairs[client, upstream].labels(fate)
 
 
 def test_a_loss_has_an_example(pairs: dict[tuple[str, str], Pair]) -> None:
@@ -201,7 +201,7 @@ def test_parts_and_fields_agree_on_what_is_lost(
             plan = plan_of(one, book)
             assert plan.said is not None
             assert isinstance(plan.said.meant, Adjustment)
-            parts = {part.field for part, outcome in outcomes(one.adjustment, plan) if outcome is Outcome.LOST}
+            parts = {part.field for part, fate in fates(one.adjustment, plan) if fate is Fate.LOST}
             if parts != set(lost(one.adjustment, plan.said.meant)):
                 wrong.append((name, one))
 
@@ -210,14 +210,14 @@ def test_parts_and_fields_agree_on_what_is_lost(
 
 
 def test_whatever_is_emulated_is_told_how(pairs: dict[tuple[str, str], Pair]) -> None:
-    emulated = {row.part for pair in pairs.values() for row in pair.rows if row.outcomes[-1] is Outcome.EMULATED}
+    emulated = {row.part for pair in pairs.values() for row in pair.rows if row.outcomes[-1] is Fate.EMULATED}
 
     assert emulated
     assert emulated <= set(HOW)
 
 
 def test_only_what_can_be_lost_is_lost(pairs: dict[tuple[str, str], Pair]) -> None:
-    fields = {row.field for pair in pairs.values() for row in pair.rows if Outcome.LOST in row.outcomes}
+    fields = {row.field for pair in pairs.values() for row in pair.rows if Fate.LOST in row.outcomes}
 
     assert fields == set(FIELDS) - {"overdraft", "reason"}
 

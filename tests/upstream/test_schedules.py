@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -19,9 +20,9 @@ from loyalty_gateway.ledger import Ledger
 from loyalty_gateway.ledger.intents import Intent, Outcome
 from loyalty_gateway.ledger.statements import Statement, Work
 from loyalty_gateway.spec import Contract
-from loyalty_gateway.upstream import backend, calls, connections, settling
-from loyalty_gateway.upstream.backend import UpstreamBackend
+from loyalty_gateway.upstream import calls, connections, intents, lists, settling
 from loyalty_gateway.upstream.connections import Unclear
+from loyalty_gateway.upstream.intents import Intents
 from loyalty_gateway.upstream.server import Server
 from loyalty_gateway.upstream.settling import Settling
 from loyalty_gateway.vendor import Answer, Operation, ValidRequest, Vendor
@@ -35,7 +36,7 @@ EACH = 2_000
 def _hurried(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nobody waits for long, and nobody writes of each fault."""
     monkeypatch.setattr(calls, "_BETWEEN_SECONDS", 0.0)
-    monkeypatch.setattr(backend, "_LOOK_AGAIN_SECONDS", 0.003)
+    monkeypatch.setattr(intents, "_LOOK_AGAIN_SECONDS", 0.003)
     monkeypatch.setattr(settling, "_EVERY_SECONDS", 0.005)
     monkeypatch.setattr(connections, "_PAUSE_SECONDS", 0.02)
     logging.disable()
@@ -86,10 +87,10 @@ def _takes_hanging_up_for_no_connection(monkeypatch: pytest.MonkeyPatch) -> None
 
 def _writes_down_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     """An intent is written down with what came of it."""
-    write_down, settle, numbers = UpstreamBackend._write_down, UpstreamBackend.settle, count(10**9)  # noqa: SLF001
+    write_down, settle, numbers = Intents.write_down, Intents.settle, count(10**9)
 
     async def not_yet(
-        _self: UpstreamBackend,
+        _self: Intents,
         intents: Sequence[Intent],
         _merchant: Merchant,
         *,
@@ -100,12 +101,12 @@ def _writes_down_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
         assert still is None
         return [msgspec.structs.replace(intent, id=next(numbers), merchant_id=1) for intent in intents], True
 
-    async def now(self: UpstreamBackend, intent: Intent, outcome: Outcome, merchant: Merchant) -> None:
+    async def now(self: Intents, intent: Intent, outcome: Outcome, merchant: Merchant) -> None:
         (written,), _ = await write_down(self, [intent], merchant)
         await settle(self, written, outcome, merchant)
 
-    monkeypatch.setattr(UpstreamBackend, "_write_down", not_yet)
-    monkeypatch.setattr(UpstreamBackend, "settle", now)
+    monkeypatch.setattr(Intents, "write_down", not_yet)
+    monkeypatch.setattr(Intents, "settle", now)
 
 
 def _begins_parts_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,16 +116,14 @@ def _begins_parts_again(monkeypatch: pytest.MonkeyPatch) -> None:
         assert now < due_at
         return bool((yield Statement("SELECT 1")))
 
-    monkeypatch.setattr(backend, "open_part", opened)
+    monkeypatch.setattr(lists, "open_part", opened)
 
 
 def _settles_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the history does not show yet counts as not carried out."""
     init = Settling.__init__
 
-    def hasty(
-        self: Settling, backend: UpstreamBackend, ledger: Ledger, merchants: Mapping[str, Merchant], _: float
-    ) -> None:
+    def hasty(self: Settling, backend: Any, ledger: Ledger, merchants: Mapping[str, Merchant], _: float) -> None:
         init(self, backend, ledger, merchants, 0.0)
 
     monkeypatch.setattr(Settling, "__init__", hasty)

@@ -42,7 +42,7 @@ from loyalty_gateway.migration.follower import Follower
 from loyalty_gateway.migration.parts import Parts
 from loyalty_gateway.migration.stages import Stages
 from loyalty_gateway.problem import Code, Problem
-from loyalty_gateway.upstream.backend import likeness
+from loyalty_gateway.upstream.intents import likeness
 from loyalty_gateway.upstream.partial import Partial
 
 R = TypeVar("R")
@@ -86,7 +86,7 @@ class MigratingBackend:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         for upstream in (parts.old, parts.new):
             if upstream is not None:
-                upstream.on_settled = lambda intent: follower.note(
+                upstream.intents.on_settled = lambda intent: follower.note(
                     [intent.wallet_id or 0] if intent.follow else []
                 )
 

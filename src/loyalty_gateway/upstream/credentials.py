@@ -8,7 +8,7 @@ from loyalty_gateway.spec import OperationContract
 from loyalty_gateway.vendor import Operation, Vendor
 
 
-class Carried(NamedTuple):
+class Presented(NamedTuple):
     """Credentials on their way, by where they stand."""
 
     headers: Mapping[str, str]
@@ -16,9 +16,9 @@ class Carried(NamedTuple):
     path_values: Mapping[str, str]
 
 
-def carried(
+def presented(
     vendor: Vendor, operation: Operation, contract: OperationContract, fields: Mapping[str, str]
-) -> Carried | None:
+) -> Presented | None:
     """The credential as the operation's first requirement that it satisfies wants it; ``None`` for none."""
     if not all(name in fields for name in operation.path_credentials):
         return None
@@ -41,5 +41,5 @@ def carried(
                 case _:
                     headers["authorization"] = f"Basic {b64encode(value.encode()).decode()}"
         else:
-            return Carried(headers, query, path_values)
+            return Presented(headers, query, path_values)
     return None

@@ -58,7 +58,7 @@ class Plan(NamedTuple):
         if self.whole is None and is_of_many and adjustment.overdraft is Overdraft.REFUSE:
             return adjustment.points_delta < 0
         return adjustment.points_delta < 0 and "overdraft" in (
-            part.field for part, outcome in outcomes(adjustment, self) if outcome is Outcome.EMULATED
+            part.field for part, fate in fates(adjustment, self) if fate is Fate.EMULATED
         )
 
 
@@ -119,7 +119,7 @@ class Part(NamedTuple):
     value: Any = None
 
 
-class Outcome(enum.StrEnum):
+class Fate(enum.StrEnum):
     """What becomes of a part, from the best to the worst."""
 
     SURVIVES = "survives"
@@ -129,7 +129,7 @@ class Outcome(enum.StrEnum):
 
 
 HOW: Final[Mapping[str, str]] = {
-    "lists": "each customer by a request of their own, of deductions after a look at all balances",
+    "lists": "each customer by a request of their own; if all are adjusted at once, after a look at all balances",
     "everyone": "each customer whom this gateway has met by a request of their own",
     "resets": "the balance is read, then deducted",
     "no points": "nothing is sent",
@@ -165,24 +165,24 @@ def parts(adjustment: Adjustment) -> Iterator[Part]:
         yield Part("idempotency_key", "key")
 
 
-def outcomes(adjustment: Adjustment, plan: Plan) -> list[tuple[Part, Outcome]]:
+def fates(adjustment: Adjustment, plan: Plan) -> list[tuple[Part, Fate]]:
     """What becomes of each part."""
     asked = list(parts(adjustment))
     if plan.said is None:
-        outcome = Outcome.EMULATED if adjustment.points_delta == 0 else Outcome.IMPOSSIBLE
-        return [(part, outcome) for part in asked]
+        fate = Fate.EMULATED if adjustment.points_delta == 0 else Fate.IMPOSSIBLE
+        return [(part, fate) for part in asked]
     assert isinstance(plan.said.meant, Adjustment)
     understood = list(parts(plan.said.meant))
     gone = lost(adjustment, plan.said.meant)
-    return [(part, _outcome(part, plan.said, understood, gone)) for part in asked]
+    return [(part, _fate(part, plan.said, understood, gone)) for part in asked]
 
 
-def _outcome(part: Part, said: Said, understood: Collection[Part], gone: Collection[str]) -> Outcome:
+def _fate(part: Part, said: Said, understood: Collection[Part], gone: Collection[str]) -> Fate:
     if part.field == "idempotency_key":
-        return Outcome.EMULATED if said.operation.idempotency_field is None else Outcome.SURVIVES
+        return Fate.EMULATED if said.operation.idempotency_field is None else Fate.SURVIVES
     if part in understood:
-        return Outcome.SURVIVES
-    return Outcome.LOST if part.field in gone else Outcome.EMULATED
+        return Fate.SURVIVES
+    return Fate.LOST if part.field in gone else Fate.EMULATED
 
 
 def _deducts(adjustment: Adjustment) -> bool:

@@ -15,8 +15,8 @@ from loyalty_gateway.spec import Contract
 from loyalty_gateway.told import ToldReceipt
 from loyalty_gateway.upstream.answers import example_receipt, tells_balance
 from loyalty_gateway.upstream.asked import Asked, asked_of
-from loyalty_gateway.upstream.loss import Outcome, Part, Plan, outcomes, planned
-from loyalty_gateway.upstream.partial import Carried, Local, receipt, settled
+from loyalty_gateway.upstream.loss import Fate, Part, Plan, fates, planned
+from loyalty_gateway.upstream.partial import Carried, Local, agreed, receipt
 from loyalty_gateway.upstream.phrasebook import Phrasebook, as_received
 from loyalty_gateway.vendor import Answer, Vendor
 
@@ -34,7 +34,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     field: str
     part: str
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[Fate, ...]
     asked: Any = None
     understood: Any = None
 
@@ -60,12 +60,12 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[Row, ...]
     answer: AnswerReport
 
-    def labels(self, outcome: Outcome) -> list[str]:
+    def labels(self, fate: Fate) -> list[str]:
         """The parts of which this is the worst that becomes of them; what depends on the rest says so."""
         return [
             row.part if len(row.outcomes) == 1 else f"{row.part} (at times)"
             for row in self.rows
-            if row.outcomes[-1] is outcome
+            if row.outcomes[-1] is fate
         ]
 
 
@@ -112,18 +112,18 @@ def plan_of(asked: Asked, book: Phrasebook) -> Plan:
 
 
 def _rows(asked: Sequence[Asked], book: Phrasebook) -> Iterator[Row]:
-    found: dict[tuple[str, str], dict[Outcome, tuple[Part, Plan, Adjustment]]] = {}
+    found: dict[tuple[str, str], dict[Fate, tuple[Part, Plan, Adjustment]]] = {}
     for one in asked:
         plan = plan_of(one, book)
-        for part, outcome in outcomes(one.adjustment, plan):
+        for part, fate in fates(one.adjustment, plan):
             becomes = found.setdefault((part.field, part.label), {})
-            becomes.setdefault(outcome, (part, plan, one.adjustment))
-    order, fields = list(Outcome), Adjustment.__struct_fields__
+            becomes.setdefault(fate, (part, plan, one.adjustment))
+    order, fields = list(Fate), Adjustment.__struct_fields__
     for (field, label), becomes in sorted(found.items(), key=lambda one: fields.index(one[0][0])):
         told = tuple(sorted(becomes, key=order.index))
         row = Row(field=field, part=label, outcomes=told)
-        if Outcome.LOST in becomes:
-            _, plan, adjustment = becomes[Outcome.LOST]
+        if Fate.LOST in becomes:
+            _, plan, adjustment = becomes[Fate.LOST]
             assert plan.said is not None
             row = msgspec.structs.replace(
                 row, asked=getattr(adjustment, field), understood=getattr(plan.said.meant, field)
@@ -196,7 +196,7 @@ def _unknown(
         return operation.render_response(result, request)
 
     result = receipt(told, carried, _LOCAL)
-    answer = settled(render, result, conforms)
+    answer = agreed(render, result, conforms)
     found: dict[str, set[str]] = {"left_out": set(), "null": set(), "off_contract": set()}
     for path, kind in _gaps(render(result.other).body, answer.body):
         found[kind].add(path)

@@ -33,7 +33,7 @@ class Partial(NamedTuple):
     lost: tuple[str, ...] = ()
 
 
-def settled(render: Callable[[Any], Answer], result: Partial, conforms: Callable[[Answer], bool]) -> Answer:
+def agreed(render: Callable[[Any], Answer], result: Partial, conforms: Callable[[Answer], bool]) -> Answer:
     """The answer made of what is known.
 
     Args:

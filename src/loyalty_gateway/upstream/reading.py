@@ -181,7 +181,7 @@ class Reading:
             query = CustomersQuery(limit=_LOCAL_PAGE, after=after, order=CustomerOrder.NUMBER, descending=False)
             page = await self._targets.known(merchant, query)
             taking_part = [customer for customer in page.customers if not customer.wallet.excluded]
-            found += [await self._targets.find(merchant, customer.references[0]) for customer in taking_part]
+            found += [await self._targets.of(merchant, customer) for customer in taking_part]
             if not page.has_more:
                 return found
             after = page.customers[-1].wallet.id

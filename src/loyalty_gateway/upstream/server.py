@@ -17,7 +17,7 @@ from loyalty_gateway.problem import ConfigurationError
 from loyalty_gateway.rate_limit import RateLimits
 from loyalty_gateway.spec import Contract, OperationContract
 from loyalty_gateway.upstream.connections import Connections, NotSent, Unclear, Undecodable, answer_of
-from loyalty_gateway.upstream.credentials import Carried, carried
+from loyalty_gateway.upstream.credentials import Presented, presented
 from loyalty_gateway.upstream.transport import Transport, request_of
 from loyalty_gateway.vendor import Answer, Operation, ValidRequest, Vendor
 
@@ -73,18 +73,18 @@ class Server:
         self.vendor = vendor
         self._url = url.rstrip("/")
         self._limits = limits
-        self._carried: dict[str, Carried] = {}
+        self._presented: dict[str, Presented] = {}
         self._contracts: dict[str, OperationContract] = {}
         for operation in vendor.operations:
             described = contract.operations[operation.id]
-            found = carried(vendor, operation, described, credentials)
+            found = presented(vendor, operation, described, credentials)
             if found is not None:
-                self._carried[operation.id] = found
+                self._presented[operation.id] = found
                 self._contracts[operation.id] = described
-        if not self._carried:
+        if not self._presented:
             forms = " or ".join(" + ".join(form) for form in vendor.credential_forms)
             raise ConfigurationError("credentials", f"a credential of {vendor.name} is {forms}")
-        self.operations = tuple(one for one in vendor.operations if one.id in self._carried)
+        self.operations = tuple(one for one in vendor.operations if one.id in self._presented)
         self._rates = None if limits.rate_limits is None else RateLimits(vendor, dict(limits.rate_limits))
         self._not_before = 0.0
         self._connections = Connections(limits.timeout_seconds, limits.connections, transport)
@@ -118,7 +118,7 @@ class Server:
         return answer
 
     def _said(self, operation: Operation, request: ValidRequest) -> httpx.Request:
-        contract, credentials = self._contracts[operation.id], self._carried[operation.id]
+        contract, credentials = self._contracts[operation.id], self._presented[operation.id]
         values = {**request.path_values, **credentials.path_values}
         path = contract.template
         for name, value in values.items():

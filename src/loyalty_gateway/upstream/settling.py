@@ -23,7 +23,8 @@ from loyalty_gateway.ledger.intents import (
 from loyalty_gateway.ledger.statements import Dialect, Statement, Work
 from loyalty_gateway.problem import Code, Problem
 from loyalty_gateway.told import ToldEntry, ToldReceipt
-from loyalty_gateway.upstream.backend import LEASE_SECONDS, UpstreamBackend
+from loyalty_gateway.upstream.backend import UpstreamBackend
+from loyalty_gateway.upstream.intents import LEASE_SECONDS
 from loyalty_gateway.upstream.marks import has_mark
 from loyalty_gateway.upstream.targets import Target
 
@@ -64,7 +65,7 @@ class Settling:
 
     def start(self) -> None:
         """Begins to look."""
-        self._backend.on_doubt = self._woken.set
+        self._backend.intents.on_doubt = self._woken.set
         self._task = asyncio.create_task(self._run(), name=f"settling {self._backend.name}")
         self._holding = asyncio.create_task(self._hold(), name=f"holding {self._backend.name}")
 
@@ -87,7 +88,7 @@ class Settling:
 
     async def hold_running(self) -> None:
         """Says of all that this gateway is at that it still is."""
-        intent_ids = self._backend.running
+        intent_ids = self._backend.intents.running
         if not intent_ids:
             return
 
@@ -121,7 +122,7 @@ class Settling:
             return claim(
                 dialect,
                 upstream=backend.name,
-                owner=backend.owner,
+                owner=backend.intents.owner,
                 now=now,
                 due_at=now + LEASE_SECONDS * _SECOND,
                 at_most=_AT_ONCE,
@@ -129,7 +130,7 @@ class Settling:
 
         intents = await self._ledger.change(somebody, claimed, is_small=True)
         # One that was just found unclear may be among those running still, which end in the same moment.
-        idle = [one for one in intents if one.state is not State.OPEN or one.id not in backend.running]
+        idle = [one for one in intents if one.state is not State.OPEN or one.id not in backend.intents.running]
         done = await asyncio.gather(*map(self._take_up, idle), return_exceptions=True)
         for error in done:
             if isinstance(error, BaseException):
@@ -143,7 +144,7 @@ class Settling:
         elif intent.parent is None:
             await self._sum_up(intent, merchant)
         else:
-            await self._backend.carry_out_part(intent, await self._target(intent, merchant), merchant)
+            await self._backend.lists.carry_out_part(intent, await self._target(intent, merchant), merchant)
 
     async def _merchant(self, merchant_id: int) -> Merchant:
         if merchant_id not in self._by_id:
@@ -181,11 +182,11 @@ class Settling:
             customers = intent.adjustment.customers
             count = len(customers) if isinstance(customers, tuple) else 1
             delta = entry.points_delta if entry.points_delta is not UNSET else intent.adjustment.points_delta
-            await self._backend.settle(
+            await self._backend.intents.settle(
                 intent, Outcome(points_delta=delta or 0, told=ToldReceipt(entry=entry), count=count), merchant
             )
         elif now > sent_at + self._settle_after:
-            await self._backend.settle(intent, Outcome(code=Code.UNAVAILABLE), merchant)
+            await self._backend.intents.settle(intent, Outcome(code=Code.UNAVAILABLE), merchant)
         else:
             await self._ledger.change(
                 merchant, lambda *_: _later(intent, due_at=now + _SECOND, sent_at=sent_at), is_small=True
@@ -261,7 +262,7 @@ class Settling:
             )
             return
         code = codes.pop() if codes else None
-        await self._backend.settle(intent, Outcome(code=code, count=len(applied)), merchant)
+        await self._backend.intents.settle(intent, Outcome(code=code, count=len(applied)), merchant)
 
 
 def _may_be(entry: ToldEntry, intent: Intent) -> bool:

@@ -40,7 +40,15 @@ class Targets:
     async def find(self, merchant: Merchant, reference: CustomerReference) -> Target:
         """Whom the reference means there; raises Problem UNKNOWN_CUSTOMER, or what keeps us from looking."""
         customer = await self._known(merchant, reference)
-        references = (reference,) if customer is None else customer.references
+        return await self._named(merchant, (reference,) if customer is None else customer.references, customer)
+
+    async def of(self, merchant: Merchant, customer: Customer) -> Target:
+        """The customer by the upstream's name; raises Problem as ``find`` does."""
+        return await self._named(merchant, customer.references, customer)
+
+    async def _named(
+        self, merchant: Merchant, references: tuple[CustomerReference, ...], customer: Customer | None
+    ) -> Target:
         for namespace in self._calls.namespaces:
             values = sorted(one.value for one in references if one.namespace == namespace)
             if values:

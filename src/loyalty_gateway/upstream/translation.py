@@ -10,7 +10,7 @@ from loyalty_gateway.adjustment import Adjustment, CustomerReference, Everyone
 from loyalty_gateway.customer import CustomerQuery, CustomersQuery, CustomerUpdate, Enrolment, HistoryQuery
 from loyalty_gateway.problem import ConfigurationError, Problem
 from loyalty_gateway.spec import OperationContract
-from loyalty_gateway.upstream.loss import HOW, Outcome, Plan, lost, outcomes, planned, said_whole
+from loyalty_gateway.upstream.loss import HOW, Fate, Plan, fates, lost, planned, said_whole
 from loyalty_gateway.upstream.phrasebook import Phrasebook, Said
 from loyalty_gateway.upstream.reading import asked_for_customers, asked_for_history
 from loyalty_gateway.vendor import Operation, Task, ValidRequest
@@ -120,13 +120,13 @@ class Translator:
             raise self._impossible(operation, "nobody in the configuration has a name there")
         if plan.said is None and adjustment.points_delta != 0:
             raise self._impossible(operation, _WORDLESS.format(self._book.vendor.name))
-        found = outcomes(adjustment, plan)
-        emulated = {part.label: HOW[part.label] for part, outcome in found if outcome is Outcome.EMULATED}
+        found = fates(adjustment, plan)
+        emulated = {part.label: HOW[part.label] for part, fate in found if fate is Fate.EMULATED}
         return Translation(
             operation=operation.id,
             read=tuple(self._reads(adjustment, plan, names)),
             sent=tuple(self._requests(adjustment, plan, names)),
-            survives=tuple(part.label for part, outcome in found if outcome is Outcome.SURVIVES),
+            survives=tuple(part.label for part, fate in found if fate is Fate.SURVIVES),
             emulated=emulated,
             lost={} if plan.said is None else _lost(adjustment, plan.said),
         )

@@ -25,9 +25,10 @@ from loyalty_gateway.migration.stages import Stages
 from loyalty_gateway.problem import ConfigurationError
 from loyalty_gateway.spec import Contract
 from loyalty_gateway.upstream.answers import tells_balance
-from loyalty_gateway.upstream.backend import Settings, UpstreamBackend
+from loyalty_gateway.upstream.backend import UpstreamBackend
 from loyalty_gateway.upstream.passthrough import Passthrough
 from loyalty_gateway.upstream.server import Limits, Server
+from loyalty_gateway.upstream.settings import Settings
 from loyalty_gateway.upstream.settling import Settling
 from loyalty_gateway.upstream.transport import Transport
 from loyalty_gateway.vendor import Vendor
