@@ -75,6 +75,18 @@ def _set(path: str, value: Any) -> dict[str, Any]:
         ("merchants/demo/tiers", [{"name": "", "points_required": 1}], "tiers[0].name"),
         ("merchants/demo/tiers", [{"name": "G", "points_required": 1, "points": 1}], "unknown field `points`"),
         ("vendors/salla/backend", "upstream", "vendors.salla.backend"),
+        (
+            "vendors/salla/backend",
+            {
+                "upstream": {
+                    "vendor": "salla",
+                    "url": "https://api.example.com",
+                    "credentials": {"bearer": "x"},
+                    "timeout_seconds": 40,
+                }
+            },
+            "vendors.salla.backend.upstream.deadline_seconds: must not be less than timeout_seconds",
+        ),
         ("vendors/salla/backends", "engine", "backends"),
         ("vendors/salla/options", {"language": "en"}, "language"),
         (

@@ -14,6 +14,7 @@ from conftest import demo_config
 from loyalty_gateway.app import create_app
 from loyalty_gateway.config import parse_config
 from loyalty_gateway.journal import Journal
+from loyalty_gateway.problem import Code, Problem
 from loyalty_gateway.spec import Contract
 from loyalty_gateway.vendor import Answer, Vendor
 
@@ -77,3 +78,28 @@ def test_a_fault_of_a_vendors_function_is_500_and_recorded_and_the_next_request_
     assert [(line["status"], line["error"]) for line in told] == [(500, error)] * 2
     assert b"secret-detail" not in log.getvalue()
     assert 'status="500"' in metrics
+
+
+def test_the_line_of_a_request_whose_outcome_is_unclear_says_so_with_the_intents_number(
+    vendors: dict[str, Vendor], contracts: dict[str, Contract], tmp_path: Path
+) -> None:
+    def is_unclear(*_: Any) -> Any:
+        raise Problem(Code.RECORD_BUSY, intent=7)
+
+    config = demo_config(ledger=f"sqlite:///{tmp_path / 'ledger.db'}")
+    config["vendors"] = {"mage": config["vendors"]["mage"]}
+    unclear = vendors | {"mage": _of_operation(vendors["mage"], parse_request=is_unclear)}
+    log = io.BytesIO()
+    app = create_app(
+        parse_config(config, vendors, {}), unclear, journal=Journal(log), contracts={"mage": contracts["mage"]}
+    )
+
+    with TestClient(app, base_url="http://127.0.0.1:8000") as client:
+        client.post(_PATH, json={"adjustment": 5}, headers=_KEY)
+        client.post(_PATH, json={"adjustment": 0}, headers=_KEY)
+
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert [(line.get("ambiguous"), line.get("intent"), line["code"]) for line in lines] == [
+        (True, 7, "record_busy"),
+        (None, None, "invalid"),
+    ]

@@ -31,6 +31,7 @@ class UpstreamConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     credentials: dict[str, str]
     options: dict[str, Any] = {}
     timeout_seconds: Seconds = 10.0
+    deadline_seconds: Seconds = 30.0
     connections: Connections = 100
     when_limited: Literal["wait", "refuse"] = "wait"
     rate_limits: dict[str, str] = {}
@@ -142,6 +143,8 @@ def _upstream(raw: Any, vendors: Mapping[str, Vendor], given: Given, path: str) 
             raise given.error(f"{path}.credentials.{name}", "must not be empty")
     given.convert(chosen.options, vendor.options, f"{path}.options")
     _check_loss(chosen.loss, given, f"{path}.loss")
+    if chosen.deadline_seconds < chosen.timeout_seconds:
+        raise given.error(f"{path}.deadline_seconds", "must not be less than timeout_seconds")
     limits = {limit.name for operation in vendor.operations for limit in operation.rate_limits}
     for name in chosen.rate_limits:
         if name not in limits:

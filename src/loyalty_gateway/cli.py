@@ -39,6 +39,7 @@ from loyalty_gateway.loss_commands import translate as translate_request
 from loyalty_gateway.migration import commands as steps
 from loyalty_gateway.migration.parts import Parts
 from loyalty_gateway.problem import ConfigurationError, Problem
+from loyalty_gateway.upstream.upstreams import upstream_names
 from loyalty_gateway.vendor import Vendor, discover
 
 R = TypeVar("R")
@@ -232,7 +233,8 @@ def intents(
     """List what was asked for at upstreams and is not settled; the parked ones wait for a person."""
     with _told_to_people():
         chosen = _override(load_config(config, discover()), None, None, ledger, no_rate_limits=False)
-        uvloop.run(_on(open_ledger(chosen), partial(tell_intents, number=number, out=sys.stdout)))
+        work = partial(tell_intents, number=number, upstreams=upstream_names(chosen), out=sys.stdout)
+        uvloop.run(_on(open_ledger(chosen), work))
 
 
 @whole_ledger.command("settle")
@@ -248,7 +250,10 @@ def settle_intent(
     """Write down what you found out at the upstream about a parked intent; retries get that outcome."""
     with _told_to_people():
         chosen = _override(load_config(config, discover()), None, None, ledger, no_rate_limits=False)
-        work = partial(settle_by_hand, number=number, done=done, points=points, out=sys.stdout)
+        configured = upstream_names(chosen)
+        work = partial(
+            settle_by_hand, number=number, done=done, points=points, upstreams=configured, out=sys.stdout
+        )
         uvloop.run(_on(open_ledger(chosen), work))
 
 

@@ -84,6 +84,7 @@ class Exchange:
         "contract",
         "defects",
         "error",
+        "intent",
         "lost",
         "operation",
         "raw_body",
@@ -102,6 +103,7 @@ class Exchange:
         self.code: Code | None = None
         self.replayed = False
         self.ambiguous = False
+        self.intent: int | None = None
         self.lost: tuple[str, ...] = ()
         self.error: Exception | None = None
         self.request_defects: tuple[Defect, ...] = ()
@@ -352,6 +354,8 @@ class Endpoint:
     def _refuse(self, exchange: Exchange, problem: Problem) -> Answer:
         exchange.code = problem.code
         exchange.lost = problem.lost
+        exchange.intent = problem.intent
+        exchange.ambiguous = exchange.ambiguous or problem.intent is not None
         if problem.code in _FAILURES and isinstance(problem.__cause__, Exception):
             exchange.error = exchange.error or problem.__cause__
         try:
@@ -454,6 +458,7 @@ class Endpoint:
                 status=status,
                 code=code,
                 ambiguous=exchange.ambiguous,
+                intent=exchange.intent,
                 replayed=exchange.replayed,
                 lost=list(exchange.lost) or None,
                 milliseconds=round(seconds * 1_000, 3),

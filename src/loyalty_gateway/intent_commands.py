@@ -1,6 +1,8 @@
 """The commands for what is to be carried out at upstreams: ``loyalty-gateway ledger intents`` and ``settle``."""
 
 import csv
+import time
+from collections.abc import Container
 from functools import partial
 from typing import TextIO
 
@@ -12,17 +14,23 @@ from loyalty_gateway.moment import iso_milliseconds
 from loyalty_gateway.problem import Code, ConfigurationError
 
 _AT_ONCE = 1_000
+_FOR_A_PERSON = {State.PARKED, State.UNCLEAR}
+_LEFT = {*_FOR_A_PERSON, State.OPEN, State.WAITING}
+"""Of an upstream that no gateway calls, once the time is over for which somebody had taken it up."""
 
 
-async def tell_intents(ledger: Ledger, *, number: int | None, out: TextIO) -> None:
-    """Writes a line for each intent that is not settled; of the one with the number its parts, as CSV."""
+async def tell_intents(ledger: Ledger, *, number: int | None, upstreams: Container[str], out: TextIO) -> None:
+    """Writes a line for each intent that is not settled; of the one with the number its parts, as CSV.
+
+    Those at an upstream that is not among the configured ``upstreams`` are marked: nobody looks after them.
+    """
     if number is not None:
         await _tell_parts(ledger, number, out)
         return
     after = 0
     while page := await ledger.look(partial(unsettled, after=after, at_most=_AT_ONCE)):
         for intent in page:
-            print(_line(intent), file=out)
+            print(_line(intent, is_orphan=intent.upstream not in upstreams), file=out)
         after = page[-1].id
 
 
@@ -36,13 +44,12 @@ async def _tell_parts(ledger: Ledger, number: int, out: TextIO) -> None:
         writer.writerow([part.id, _whom(part), part.state.value, points, code])
 
 
-def _line(intent: Intent) -> str:
+def _line(intent: Intent, *, is_orphan: bool) -> str:
     adjustment, whom = intent.adjustment, _whom(intent)
     points = "reset to 0" if adjustment.points_delta is None else f"{adjustment.points_delta:+d} points"
     asked = "not asked for yet" if intent.sent_at is None else f"asked for {iso_milliseconds(intent.sent_at)}"
-    return (
-        f"intent {intent.id}: {intent.state}, {points} for {whom}, {intent.upstream}, {asked}, mark {intent.mark}"
-    )
+    where = f"{intent.upstream} (not configured)" if is_orphan else intent.upstream
+    return f"intent {intent.id}: {intent.state}, {points} for {whom}, {where}, {asked}, mark {intent.mark}"
 
 
 def _whom(intent: Intent) -> str:
@@ -52,8 +59,13 @@ def _whom(intent: Intent) -> str:
     return str(customers[0]) if len(customers) == 1 else f"{len(customers)} customers"
 
 
-async def settle_by_hand(ledger: Ledger, *, number: int, done: bool, points: int | None, out: TextIO) -> None:
+async def settle_by_hand(  # noqa: PLR0913 - which, as what, and where
+    ledger: Ledger, *, number: int, done: bool, points: int | None, upstreams: Container[str], out: TextIO
+) -> None:
     """Writes down what a person found out: that an intent was carried out, with so many points, or was not.
+
+    Where no gateway looks after it, since its upstream is not among the configured ``upstreams``, that may be one
+    that was never taken up again.
 
     Raises:
         ConfigurationError: there is no such intent, or it is not for a person to settle.
@@ -62,7 +74,7 @@ async def settle_by_hand(ledger: Ledger, *, number: int, done: bool, points: int
         intent = await ledger.look(partial(find, intent_id=number))
     except (AssertionError, IndexError, ValueError):
         raise ConfigurationError(f"intent {number}", "there is none; see `ledger intents`") from None
-    await _check(ledger, intent, done=done, points=points)
+    await _check(ledger, intent, done=done, points=points, is_orphan=intent.upstream not in upstreams)
     delta = intent.adjustment.points_delta if points is None else points
     outcome = Outcome(points_delta=delta or 0) if done else Outcome(code=Code.UNAVAILABLE)
 
@@ -78,10 +90,11 @@ async def settle_by_hand(ledger: Ledger, *, number: int, done: bool, points: int
     print(f"intent {number}: {'done' if done else 'refused'}", file=out)
 
 
-async def _check(ledger: Ledger, intent: Intent, *, done: bool, points: int | None) -> None:
+async def _check(ledger: Ledger, intent: Intent, *, done: bool, points: int | None, is_orphan: bool) -> None:
     """Raises ConfigurationError where a person has nothing to settle, or settles it wrongly."""
     where = f"intent {intent.id}"
-    if intent.state not in {State.PARKED, State.UNCLEAR}:
+    is_left = is_orphan and intent.due_at <= time.time_ns() // 1_000
+    if intent.state not in (_LEFT if is_left else _FOR_A_PERSON):
         what = f"is {intent.state}; only what is parked or unclear is for a person to settle"
         raise ConfigurationError(where, what)
     asked = intent.adjustment.points_delta

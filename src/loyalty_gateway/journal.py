@@ -23,7 +23,8 @@ class Line(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     ``time`` is in epoch seconds, ``milliseconds`` how long the answer took; ``path`` is the published path
     with its placeholders. ``lost`` are the fields of an adjustment that the upstream has no words for.
-    ``ambiguous`` is a request that was passed on and got no answer: the vendor may have carried it out.
+    ``ambiguous`` is a request that was passed on and got no answer: the vendor may have carried it out; where an
+    upstream was asked ``intent`` is the number by which ``ledger intents`` tells of it.
     ``request_defects`` are those of a request that was passed on, ``defects`` those of the answer.
     """
 
@@ -37,6 +38,7 @@ class Line(msgspec.Struct, kw_only=True, omit_defaults=True):
     status: int
     code: str | None = None
     ambiguous: bool = False
+    intent: int | None = None
     replayed: bool = False
     lost: list[str] | None = None
     milliseconds: float

@@ -1,5 +1,6 @@
 """What the gateway counts of itself, in Prometheus' words."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -56,6 +57,18 @@ class Metrics:
             ("vendor", "side", "result"),
             registry=self._registry,
         )
+        self._unsettled = Gauge(
+            "loyalty_gateway_unsettled_intents",
+            "Adjustments at an upstream that are not settled, in the whole ledger.",
+            ("upstream", "state"),
+            registry=self._registry,
+        )
+        self._oldest_unsettled = Gauge(
+            "loyalty_gateway_oldest_unsettled_intent_seconds",
+            "Seconds since the oldest adjustment that is not settled was written down; 0 without one.",
+            ("upstream",),
+            registry=self._registry,
+        )
         self._group_size = Histogram(
             "loyalty_gateway_group_size",
             "Adjustments committed together.",
@@ -100,6 +113,15 @@ class Metrics:
     def followed(self, vendor: str, side: str, result: str) -> None:
         """Counts an adjustment that came to a side of a move from the other: done, parked or later."""
         self._follow_ups.labels(vendor, side, result).inc()
+
+    def unsettled(self, counts: Mapping[tuple[str, str], int], oldest: Mapping[str, float]) -> None:
+        """Sets how many intents are not settled, by upstream and state, and the oldest one's seconds."""
+        for gauge in (self._unsettled, self._oldest_unsettled):
+            gauge.clear()
+        for (upstream, state), count in counts.items():
+            self._unsettled.labels(upstream, state).set(count)
+        for upstream, seconds in oldest.items():
+            self._oldest_unsettled.labels(upstream).set(seconds)
 
     def grouped(self, size: int, waiting: int) -> None:
         """Counts a group of adjustments and those that wait for the next."""

@@ -112,6 +112,7 @@ class Problem(Exception):  # noqa: N818 - a refusal is an answer, not an error o
         allow: the methods the path knows; for ``Code.WRONG_METHOD``.
         retry_after: seconds until another try makes sense; for ``Code.RATE_LIMITED``.
         lost: the fields of an adjustment that are lost on its way to an upstream.
+        intent: the number of what was asked for at an upstream and may have been carried out.
     """
 
     def __init__(  # noqa: PLR0913 - all that may be told
@@ -123,6 +124,7 @@ class Problem(Exception):  # noqa: N818 - a refusal is an answer, not an error o
         allow: tuple[str, ...] = (),
         retry_after: int = 1,
         lost: tuple[str, ...] = (),
+        intent: int | None = None,
     ) -> None:
         super().__init__(code)
         self.code = code
@@ -131,6 +133,7 @@ class Problem(Exception):  # noqa: N818 - a refusal is an answer, not an error o
         self.allow = allow
         self.retry_after = retry_after
         self.lost = lost
+        self.intent = intent
 
 
 class ConfigurationError(Exception):

@@ -19,6 +19,7 @@ Task = Adjustment | CustomerUpdate | Enrolment | Query
 """What a request asks for, in nobody's dialect."""
 
 NO_HEADERS: Mapping[str, str] = {}
+_MOST_DIGITS = 15
 
 
 class Evidence(enum.StrEnum):
@@ -120,6 +121,17 @@ def no_further_page(_answer: Answer, _request: ValidRequest) -> None:
     return
 
 
+def tells_no_reset(_headers: Mapping[str, str], _now: float) -> None:
+    """For a vendor that documents no header of its own for when to come back."""
+    return
+
+
+def seconds_in(headers: Mapping[str, str], name: str) -> float | None:
+    """The seconds that a header has as a whole number; ``None`` where it is not there, or no such number."""
+    text = headers.get(name, "").strip()
+    return float(text) if text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS else None
+
+
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One operation of a vendor's spec and its translation, in both directions.
 
@@ -177,6 +189,8 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
         history_shows: whether the vendor's history tells an adjustment with its reason, so that whether it was
             carried out can be read there.
         render_budgets: the rate-limit headers, given what is left of each limit of the operation.
+        parse_retry_after: the seconds until a request may come that a 429 without Retry-After tells in headers of
+            the vendor's own (with lower-case names), given the epoch seconds; ``None`` where it tells nothing.
         credential_forms: the combinations of fields a credential in the configuration may have.
         credential_fields: which of those fields a security scheme of the spec carries; a basic scheme
             carries two, joined by a colon.
@@ -201,6 +215,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     behaviours: tuple[Behaviour, ...]
     options: type[msgspec.Struct]
     path_aliases: Mapping[str, str] = msgspec.field(default_factory=dict)
+    parse_retry_after: Callable[[Mapping[str, str], float], float | None] = tells_no_reset
 
 
 def discover(package: ModuleType | None = None) -> dict[str, Vendor]:

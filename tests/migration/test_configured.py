@@ -10,10 +10,15 @@ import yaml
 from bench import LOYALTYLION, SALLA, SALLA_TO_ENGINE, YOTPO, YOTPO_TO_LOYALTYLION
 
 from conftest import demo_config
+from loyalty_gateway.adjustment import Merchant
 from loyalty_gateway.backend_config import EngineConfig, MigrationConfig
 from loyalty_gateway.config import Config, parse_config
+from loyalty_gateway.metrics import Metrics
 from loyalty_gateway.problem import ConfigurationError
+from loyalty_gateway.spec import Contract
+from loyalty_gateway.upstream.upstreams import make_upstreams, upstream_names
 from loyalty_gateway.vendor import Vendor
+from stores import SqliteFile
 
 
 def _parsed(vendors: dict[str, Vendor], backends: dict[str, Any]) -> Config:
@@ -107,3 +112,33 @@ def test_a_vendor_that_does_not_move_is_told(tmp_path: Path) -> None:
 
     assert told.returncode == 2
     assert "merchants.demo.backends.yotpo: is no migration" in told.stderr
+
+
+def test_every_upstream_of_a_configuration_has_its_name_without_being_made(
+    tmp_path: Path, vendors: dict[str, Vendor], contracts: dict[str, Contract]
+) -> None:
+    config = demo_config()
+    (old, new) = (YOTPO_TO_LOYALTYLION["yotpo"]["migration"][side] for side in ("old", "new"))
+    config["vendors"]["mage"]["backend"] = new
+    config["merchants"]["demo"]["backends"] = YOTPO_TO_LOYALTYLION | {"salla": old}
+    parsed = parse_config(config, vendors, {})
+
+    made = make_upstreams(
+        parsed,
+        vendors,
+        contract_of=lambda name: contracts[name],
+        ledger=SqliteFile(tmp_path / "ledger.db").ledger(),
+        merchants={"demo": Merchant(name="demo")},
+        metrics=Metrics(),
+    )
+
+    parts = made.parts("yotpo", "demo")
+    assert parts.new is not None
+    names = {
+        made.backends["mage", "demo"].name,
+        made.backends["salla", "demo"].name,
+        parts.old.name,
+        parts.new.name,
+    }
+    assert upstream_names(parsed) == names
+    assert len(names) == 4

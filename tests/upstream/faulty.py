@@ -19,7 +19,7 @@ from loyalty_gateway.config import parse_config
 from loyalty_gateway.journal import Journal
 from loyalty_gateway.problem import Code, Problem
 from loyalty_gateway.spec import Contract
-from loyalty_gateway.vendor import Answer, Request, Vendor
+from loyalty_gateway.vendor import Answer, Operation, Request, Vendor
 from stores import SqliteFile
 
 CREDENTIALS: Mapping[str, Mapping[str, str]] = {
@@ -58,8 +58,14 @@ class Fault(NamedTuple):
 
 
 def told_by(vendor: Vendor, code: Code, status: int, *headers: tuple[str, str]) -> Fault:
-    """The vendor's own envelope for a refusal, with a status of ours."""
-    asked = next(one for one in vendor.operations if one.id)
+    """The vendor's own envelope for a refusal of an adjustment, with a status of ours."""
+    answer = refusal_of(vendor, code, vendor.operations[0])
+    body = answer.text if answer.text is not None else json.dumps(answer.body)
+    return Fault("answers", status=status, body=body, headers=headers)
+
+
+def refusal_of(vendor: Vendor, code: Code, asked: Operation) -> Answer:
+    """What the vendor says when it refuses an operation."""
     request = Request(
         vendor=vendor,
         operation=asked,
@@ -70,8 +76,7 @@ def told_by(vendor: Vendor, code: Code, status: int, *headers: tuple[str, str]) 
         options=msgspec.convert({}, vendor.options),
     )
     answer: Answer = vendor.render_problem(Problem(code), request)
-    body = answer.text if answer.text is not None else json.dumps(answer.body)
-    return Fault("answers", status=status, body=body, headers=headers)
+    return answer
 
 
 class FaultyServer:

@@ -7,6 +7,7 @@ import re
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -16,11 +17,15 @@ HANGS_UP = None
 
 @dataclass
 class RawServer:
-    """``answer`` gets a request and gives the bytes of the answer; those behind which it hangs up say so."""
+    """``answer`` gets a request and gives the bytes of the answer; those behind which it hangs up say so.
+
+    With ``dribbles`` the bytes come one by one, with so many seconds between them.
+    """
 
     answer: Callable[[bytes], bytes | None]
     requests: list[bytes] = field(default_factory=list)
     port: int = 0
+    dribbles: float = 0.0
 
     @property
     def url(self) -> str:
@@ -48,7 +53,9 @@ def raw_server() -> Iterator[RawServer]:
                 answer = told.answer(request)
                 if answer is None:
                     return
-                self.wfile.write(answer)
+                with contextlib.suppress(OSError):
+                    for piece in _pieces(answer, told.dribbles):
+                        self.wfile.write(piece)
                 if b"connection: close" in answer.lower():
                     return
 
@@ -66,6 +73,15 @@ def raw_server() -> Iterator[RawServer]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def _pieces(answer: bytes, dribbles: float) -> Iterator[bytes]:
+    if not dribbles:
+        yield answer
+        return
+    for byte in answer:
+        time.sleep(dribbles)
+        yield bytes([byte])
 
 
 def _read(readline: Callable[[], bytes], read: Callable[[int], bytes]) -> bytes | None:

@@ -55,7 +55,10 @@ class Life:
         self._left: int | None = None
 
     def dies_in(self, points: int) -> None:
-        """Dies at the so manieth moment from now on at which it waits for its ledger or for the vendor."""
+        """Dies at the so manieth moment from now on at which it waits for its ledger to write or for the vendor.
+
+        Between two of these nothing changes that outlives it, however often it reads.
+        """
         self._left = points
 
     def die(self) -> None:
@@ -64,11 +67,15 @@ class Life:
         self.died.set()
 
     async def point(self) -> None:
-        """A moment at which it may die, and beyond which the dead do not come."""
+        """A moment at which it may die."""
         if self._left is not None and not self.is_dead:
             self._left -= 1
             if self._left <= 0:
                 self.die()
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Beyond here the dead do not come."""
         if self.is_dead:
             raise asyncio.CancelledError
 
@@ -85,9 +92,9 @@ class _MortalLedger(SqliteLedger):
         return result
 
     async def _in_reader(self, work: Any, readers: Any) -> Any:
-        await self._life.point()
+        self._life.go_on()
         result = await super()._in_reader(work, readers)
-        await self._life.point()
+        self._life.go_on()
         return result
 
     def bury(self) -> None:
@@ -483,7 +490,7 @@ class Run:
         asked += [one for one in {id(one): one for one in sending}.values() if one not in asked]
         dies = chance.random() < 0.25
         if dies:
-            self._life.dies_in(chance.randint(1, 24))
+            self._life.dies_in(chance.randint(1, 16))
         await self._send(sending)
         if dies:
             await self._bury()

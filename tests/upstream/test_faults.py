@@ -1,6 +1,7 @@
 """What goes wrong at a vendor's server: what the client is told, and that points move once or not at all."""
 
 import asyncio
+import json
 import random
 import string
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -11,11 +12,12 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from faulty import CREDENTIALS, HTML, MOUNTS, UPSTREAMS, Fault, FaultyServer, Shim, shim, told_by
+from faulty import CREDENTIALS, HTML, MOUNTS, UPSTREAMS, Fault, FaultyServer, Shim, refusal_of, shim, told_by
 
 from conftest import Served, demo_config, serving
 from dialects import DIALECTS, Dialect
 from loyalty_gateway.adjustment import Adjustment, CustomerReference, Lifetime
+from loyalty_gateway.customer import HistoryQuery
 from loyalty_gateway.problem import Code
 from loyalty_gateway.spec import Contract
 from loyalty_gateway.upstream import calls, connections, server, settling
@@ -417,6 +419,48 @@ def test_a_history_off_the_contract_does_not_show_that_nothing_was_done(stage: _
     stage.play(vendor, story)
 
     assert states == ["unclear", "done"]
+    assert len(stage.before.entries(asking.reason)) == 1
+
+
+def _nobody_there(vendor: Vendor, text: str | None) -> Fault:
+    """The vendor's refusal to tell the history of a customer whom it does not know, perhaps with another text."""
+    asked = next(one for one in vendor.operations if one.asks is HistoryQuery)
+    answer = refusal_of(vendor, Code.UNKNOWN_CUSTOMER, asked)
+    body = answer.body if text is None else _reworded(answer.body, text)
+    return Fault("answers", status=answer.status, body=json.dumps(body))
+
+
+def _reworded(value: Any, text: str) -> Any:
+    """The same error with another message."""
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: text if name in {"error", "message"} and isinstance(one, str) else _reworded(one, text)
+        for name, one in value.items()
+    }
+
+
+@pytest.mark.parametrize("vendor", [vendor for vendor in UPSTREAMS if (vendor, 1) in _TELLS])
+@pytest.mark.parametrize("text", [None, "Nothing to see here"])
+def test_a_history_that_is_not_found_shows_that_nothing_was_done_only_where_it_knows_no_such_customer(
+    stage: _Stage, vendor: str, text: str | None
+) -> None:
+    (asking, _), states = _clients(7), []
+
+    async def story(shown: Shim, faulty: FaultyServer) -> None:
+        faulty.first = [_EFFECT["never answers, but did it"]] * 3
+        faulty.read = _nobody_there(stage.vendors[vendor], text)
+        await asking.ask(shown)
+        for _ in range(10):
+            shown.store.execute("UPDATE intents SET due_at = 0 WHERE state = 'unclear'")
+            await asyncio.sleep(0.1)
+        states.append(shown.intents(asking.reason)[0]["state"])
+        faulty.read = None
+        states.append(*await shown.settled(asking.reason))
+
+    stage.play(vendor, story)
+
+    assert states == (["refused", "refused"] if text is None else ["unclear", "done"])
     assert len(stage.before.entries(asking.reason)) == 1
 
 

@@ -123,8 +123,15 @@ def _settles_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the history does not show yet counts as not carried out."""
     init = Settling.__init__
 
-    def hasty(self: Settling, backend: Any, ledger: Ledger, merchants: Mapping[str, Merchant], _: float) -> None:
-        init(self, backend, ledger, merchants, 0.0)
+    def hasty(
+        self: Settling,
+        backend: Any,
+        server: Server,
+        ledger: Ledger,
+        merchants: Mapping[str, Merchant],
+        _: float,
+    ) -> None:
+        init(self, backend, server, ledger, merchants, 0.0)
 
     monkeypatch.setattr(Settling, "__init__", hasty)
 

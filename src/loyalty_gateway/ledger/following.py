@@ -14,6 +14,7 @@ import msgspec
 from loyalty_gateway import engine
 from loyalty_gateway.adjustment import Adjustment, CustomerReference, Lifetime, Merchant, Overdraft, Wallet
 from loyalty_gateway.ledger.importing import VENDOR as IMPORTED
+from loyalty_gateway.ledger.intents import FOLLOWER
 from loyalty_gateway.ledger.jobs import catch_up, entry_ids
 from loyalty_gateway.ledger.reading import Reader
 from loyalty_gateway.ledger.statements import Dialect, Insert, Statement, Update, Work, only
@@ -26,9 +27,6 @@ from loyalty_gateway.ledger.tables import (
     wallet_of,
 )
 from loyalty_gateway.problem import Code
-
-FOLLOWER: Final = "migration"
-"""In whose dialect is what follows, so that it follows nowhere itself."""
 
 TAKEN_OVER: Final = "Balance taken over"
 
@@ -91,10 +89,13 @@ class Standing(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """By what one sees whether anything was asked for at an upstream for a customer, or moved here, in between."""
+    """By what one sees whether anything was asked for at an upstream for a customer, or moved here, in between.
+
+    ``numbers`` is the sum of the ``intents``' own, so that an old one that is forgotten hides no new one.
+    """
 
     intents: int
-    last: int
+    numbers: int
     unnamed: int
     unsettled: int
     version: int
@@ -559,10 +560,10 @@ def seen(_dialect: Dialect, merchant_id: int, wallet_id: int) -> Work[Seen]:
     What was asked for before the ledger had met somebody counts for everybody.
     """
     named = {"merchant_id": merchant_id, "wallet_id": wallet_id}
-    (intents, last) = only(
+    (intents, numbers) = only(
         (
             yield Statement(
-                "SELECT count(*), coalesce(max(id), 0) FROM intents "
+                "SELECT count(*), coalesce(sum(id), 0) FROM intents "
                 "WHERE merchant_id = :merchant_id AND wallet_id = :wallet_id",
                 named,
             )
@@ -585,7 +586,7 @@ def seen(_dialect: Dialect, merchant_id: int, wallet_id: int) -> Work[Seen]:
         "SELECT version FROM wallets WHERE merchant_id = :merchant_id AND id = :wallet_id", named
     )
     version = int(rows[0][0]) if rows else 0
-    return Seen(int(intents), int(last), unnamed_last, unsettled, version)
+    return Seen(int(intents), int(numbers), unnamed_last, unsettled, version)
 
 
 def take_over(  # noqa: PLR0913, PLR0917 - whose, what was seen, and what is to be so
@@ -726,7 +727,9 @@ def moment(dialect: Dialect, merchant_id: int, route: Route, wallet_id: int) -> 
     )
     settled = frozenset(int(number) for (number,) in rows)
     present = yield from seen(dialect, merchant_id, wallet_id)
-    return Moment(waits, unsettled, settled, min(settled, default=0), present.version)
+    # Where these are all, whatever else turns up was not among them, however small its number is.
+    first = min(settled) if len(settled) == _AT_ONCE else 0
+    return Moment(waits, unsettled, settled, first, present.version)
 
 
 def _brought(dialect: Dialect, merchant_id: int, keys: tuple[str, ...]) -> Work[set[str]]:

@@ -17,6 +17,9 @@ from loyalty_gateway.ledger.tables import INTENTS
 from loyalty_gateway.problem import Code, Problem
 from loyalty_gateway.told import ToldReceipt
 
+FOLLOWER: Final = "migration"
+"""In whose dialect is what follows at the other side of a move, so that it follows nowhere itself."""
+
 
 class State(enum.StrEnum):
     """How far an intent is."""
@@ -165,6 +168,16 @@ def claim(  # noqa: PLR0913 - whose, how many, until when
         {"owner": owner, "upstream": upstream, "now": now, "due_at": due_at, "at_most": at_most},
     )
     return [_intent(row) for row in rows]
+
+
+def is_due(_dialect: Dialect, *, upstream: str, now: int) -> Work[bool]:
+    """Whether there is anything to claim; looking costs no transaction that writes."""
+    rows = yield Statement(
+        "SELECT 1 FROM intents WHERE settled_at IS NULL AND state <> 'parked' AND upstream = :upstream "
+        "AND due_at <= :now LIMIT 1",
+        {"upstream": upstream, "now": now},
+    )
+    return bool(rows)
 
 
 def hold(intent_ids: Sequence[int], *, now: int, due_at: int) -> Work[None]:

@@ -8,7 +8,6 @@ from typing import Final
 
 from loyalty_gateway.adjustment import Adjustment, Idempotency, Instruction, Lifetime
 from loyalty_gateway.ledger.following import (
-    FOLLOWER,
     TAKEN_OVER,
     Side,
     Standing,
@@ -18,6 +17,7 @@ from loyalty_gateway.ledger.following import (
     take_over,
     taken_over,
 )
+from loyalty_gateway.ledger.intents import FOLLOWER
 from loyalty_gateway.ledger.statements import Dialect, Work
 from loyalty_gateway.migration.parts import Parts, own_reference
 from loyalty_gateway.problem import Code, Problem

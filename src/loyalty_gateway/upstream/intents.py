@@ -160,7 +160,7 @@ class Intents:
             if found.state is State.PARKED:
                 break
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
-        raise Problem(Code.RECORD_BUSY)
+        raise Problem(Code.RECORD_BUSY, intent=intent.id)
 
     def start(
         self, intent: Intent, targets: Sequence[Target], merchant: Merchant, request: Said | None = None

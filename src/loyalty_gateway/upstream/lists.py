@@ -76,7 +76,7 @@ class Lists:
                 merchant, lambda *_: leave(whole.id, State.WAITING, due_at=due_at), is_small=True
             )
             self._intents.on_doubt()
-            raise Problem(Code.RECORD_BUSY)
+            raise Problem(Code.RECORD_BUSY, intent=whole.id)
         await self._intents.settle(whole, outcome, merchant)
         return outcome, whole, True
 

@@ -19,11 +19,13 @@ from loyalty_gateway.spec import Contract, OperationContract
 from loyalty_gateway.upstream.connections import Connections, NotSent, Unclear, Undecodable, answer_of
 from loyalty_gateway.upstream.credentials import Presented, presented
 from loyalty_gateway.upstream.transport import Transport, request_of
-from loyalty_gateway.vendor import Answer, Operation, ValidRequest, Vendor
+from loyalty_gateway.vendor import Answer, Operation, ValidRequest, Vendor, seconds_in
 
 _LONGEST_WAIT_SECONDS: Final = 30.0
 _LONGEST_TOLD_SECONDS: Final = 3_600.0
+_SHORTEST_TOLD_SECONDS: Final = 0.1
 _UNTOLD_SECONDS: Final = 1.0
+_ASKS_TO_WAIT: Final = {429, 503}
 _URLS_KEPT: Final = 1_000
 _HEADERS: Final[Mapping[str, str]] = {
     "user-agent": "loyalty-gateway",
@@ -35,12 +37,14 @@ _HEADERS: Final[Mapping[str, str]] = {
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How a server is called.
 
-    ``timeout_seconds`` is for connecting and for each silence of the server; ``connections`` are open at once.
+    ``timeout_seconds`` is for connecting and for each silence of the server, ``deadline_seconds`` for the whole of
+    one call, from when it may be sent; ``connections`` are open at once.
     ``waits`` for the vendor's rate limits, instead of refusing what exceeds them. ``rate_limits`` has requests and
     seconds for a limit by its name; ``None`` counts none.
     """
 
     timeout_seconds: float = 10.0
+    deadline_seconds: float = 30.0
     connections: int = 100
     waits: bool = True
     rate_limits: Mapping[str, tuple[int, int]] | None = {}
@@ -108,14 +112,29 @@ class Server:
             Unclear: something may have.
         """
         await self._pace(operation)
-        received = await self._connections.exchange(self._said(operation, request))
+        try:
+            async with asyncio.timeout(self._limits.deadline_seconds):
+                received = await self._connections.exchange(self._said(operation, request))
+        except TimeoutError as error:
+            # Each silence was short enough, and the answer had no end.
+            raise Unclear("no whole answer in time") from error
         try:
             answer = answer_of(received)
         except Undecodable as error:
             raise Unclear("the answer cannot be decoded") from error
-        if answer.status == 429:
-            self._not_before = time.monotonic() + _retry_after(answer.headers)
+        self._heed(answer)
         return answer
+
+    def _heed(self, answer: Answer) -> None:
+        """The server is left alone for as long as it asks for; an hour at most."""
+        if answer.status not in _ASKS_TO_WAIT:
+            return
+        seconds = _retry_after(answer.headers)
+        if answer.status == 429 and seconds is None:
+            told = self.vendor.parse_retry_after(answer.headers, time.time())
+            seconds = _UNTOLD_SECONDS if told is None else max(told, _SHORTEST_TOLD_SECONDS)
+        if seconds is not None:
+            self._not_before = time.monotonic() + min(seconds, _LONGEST_TOLD_SECONDS)
 
     def _said(self, operation: Operation, request: ValidRequest) -> httpx.Request:
         contract, credentials = self._contracts[operation.id], self._presented[operation.id]
@@ -138,7 +157,7 @@ class Server:
         waited = 0.0
         while (seconds := self._to_wait(operation)) > 0:
             if not self._limits.waits or waited + seconds > _LONGEST_WAIT_SECONDS:
-                raise NotSent("the vendor's rate limit is used up", seconds)
+                raise NotSent("the vendor's server is to be left alone", seconds)
             waited += seconds
             await asyncio.sleep(seconds)
 
@@ -152,16 +171,16 @@ class Server:
         return max(0.01, *(budget.resets_at - budget.now for budget in budgets if budget.remaining == 0))
 
 
-def _retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds to wait, by what the answer says in either of the header's forms, an hour at most."""
-    told = headers.get("retry-after", "").strip()
-    if told.isdigit():
-        return min(float(told), _LONGEST_TOLD_SECONDS)
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait, by what the answer says in either of the header's forms; ``None`` where it says neither."""
+    seconds = seconds_in(headers, "retry-after")
+    if seconds is not None:
+        return seconds
     try:
-        seconds = parsedate_to_datetime(told).timestamp() - time.time()
-    except (TypeError, ValueError):
-        return _UNTOLD_SECONDS
-    return min(max(seconds, 0.1), _LONGEST_TOLD_SECONDS)
+        seconds = parsedate_to_datetime(headers.get("retry-after", "")).timestamp() - time.time()
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return max(seconds, _SHORTEST_TOLD_SECONDS)
 
 
 _url = lru_cache(maxsize=_URLS_KEPT)(httpx.URL)

@@ -17,6 +17,7 @@ from loyalty_gateway.ledger.intents import (
     State,
     claim,
     hold,
+    is_due,
     leave,
     parts,
 )
@@ -24,8 +25,12 @@ from loyalty_gateway.ledger.statements import Dialect, Statement, Work
 from loyalty_gateway.problem import Code, Problem
 from loyalty_gateway.told import ToldEntry, ToldReceipt
 from loyalty_gateway.upstream.backend import UpstreamBackend
+from loyalty_gateway.upstream.connections import NotSent, Unclear
 from loyalty_gateway.upstream.intents import LEASE_SECONDS
 from loyalty_gateway.upstream.marks import has_mark
+from loyalty_gateway.upstream.phrasebook import as_received
+from loyalty_gateway.upstream.reading import asked_for_history
+from loyalty_gateway.upstream.server import Server
 from loyalty_gateway.upstream.targets import Target
 
 _log = logging.getLogger(__name__)
@@ -44,15 +49,22 @@ class Settling:
 
     Args:
         backend: the upstream.
+        server: where it is.
         ledger: where the intents are.
         merchants: by name; one of them at least.
         settle_seconds: how long after it was asked for an adjustment may still appear in the upstream's history.
     """
 
     def __init__(
-        self, backend: UpstreamBackend, ledger: Ledger, merchants: Mapping[str, Merchant], settle_seconds: float
+        self,
+        backend: UpstreamBackend,
+        server: Server,
+        ledger: Ledger,
+        merchants: Mapping[str, Merchant],
+        settle_seconds: float,
     ) -> None:
         self._backend = backend
+        self._server = server
         self._ledger = ledger
         self._merchants = merchants
         self._settle_after = round(settle_seconds * _SECOND)
@@ -118,6 +130,12 @@ class Settling:
         somebody = next(iter(self._merchants.values()))
         backend = self._backend
 
+        # A write each second would be one for nothing most often.
+        if not await self._ledger.look(
+            lambda dialect: is_due(dialect, upstream=backend.name, now=time.time_ns() // 1_000)
+        ):
+            return False
+
         def claimed(dialect: Dialect, _merchant_id: int, now: int) -> Work[list[Intent]]:
             return claim(
                 dialect,
@@ -171,13 +189,14 @@ class Settling:
             )
             return
         target, sent_at = await self._target(intent, merchant), _sent_at(intent)
+        nobody: Problem | None = None
         try:
             entry = await self._shown(intent, target)
         except Problem as problem:
             if problem.code is not Code.UNKNOWN_CUSTOMER:
                 await self._look_later(intent, merchant, problem)
                 return
-            entry = None
+            entry, nobody = None, problem
         if entry is not None:
             customers = intent.adjustment.customers
             count = len(customers) if isinstance(customers, tuple) else 1
@@ -186,6 +205,9 @@ class Settling:
                 intent, Outcome(points_delta=delta or 0, told=ToldReceipt(entry=entry), count=count), merchant
             )
         elif now > sent_at + self._settle_after:
+            if nobody is not None and not await self._is_nobody(target):
+                await self._look_later(intent, merchant, nobody)
+                return
             await self._backend.intents.settle(intent, Outcome(code=Code.UNAVAILABLE), merchant)
         else:
             await self._ledger.change(
@@ -221,6 +243,26 @@ class Settling:
         if entry is None and is_defective:
             raise Problem(Code.UNAVAILABLE)
         return entry
+
+    async def _is_nobody(self, target: Target) -> bool:
+        """Whether the upstream says in its own words, and of no path, that it does not know the customer.
+
+        A status of 404 alone says less: nothing may be there of which the history could be told, or not now.
+        """
+        said = asked_for_history(self._backend.calls.say, target.reference)
+        if said is None:
+            return False
+        try:
+            answer = await self._server.send(said.operation, said.request)
+        except (NotSent, Unclear):
+            return False
+        vendor = self._server.vendor
+        asked = as_received(vendor, said.operation, self._server.contract(said.operation), said.request)
+        nobody, nowhere = (
+            vendor.render_problem(Problem(code), asked) for code in (Code.UNKNOWN_CUSTOMER, Code.UNKNOWN_PATH)
+        )
+        is_so = (answer.status, answer.body) == (nobody.status, nobody.body)
+        return is_so and (nobody.status, nobody.body) != (nowhere.status, nowhere.body)
 
     def _found(self, intent: Intent, entries: list[ToldEntry]) -> ToldEntry | None:
         key = intent.adjustment.idempotency_key or intent.mark

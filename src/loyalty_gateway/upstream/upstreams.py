@@ -31,6 +31,7 @@ from loyalty_gateway.upstream.server import Limits, Server
 from loyalty_gateway.upstream.settings import Settings
 from loyalty_gateway.upstream.settling import Settling
 from loyalty_gateway.upstream.transport import Transport
+from loyalty_gateway.upstream.upkeep import Upkeep
 from loyalty_gateway.vendor import Vendor
 
 
@@ -41,9 +42,12 @@ class Upstreams:
     configuration nothing is kept, since credentials stand in it.
     """
 
-    def __init__(self, backends: Mapping[tuple[str, str], Any], settling: Sequence[Settling]) -> None:
+    def __init__(
+        self, backends: Mapping[tuple[str, str], Any], settling: Sequence[Settling], upkeep: Upkeep
+    ) -> None:
         self.backends = backends
         self._settling = settling
+        self._upkeep = upkeep
         self._moving = [one for one in backends.values() if isinstance(one, MigratingBackend)]
         sides = [side for moving in self._moving for side in (moving.parts.old, moving.parts.new)]
         elsewhere = [one for one in (*backends.values(), *sides) if isinstance(one, UpstreamBackend | Passthrough)]
@@ -61,9 +65,11 @@ class Upstreams:
             settling.start()
         for moving in self._moving:
             moving.start()
+        self._upkeep.start()
 
     async def close(self) -> None:
         """Lets what is under way come to its end."""
+        await self._upkeep.close()
         for moving in self._moving:
             await moving.close()
         for settling in self._settling:
@@ -115,7 +121,7 @@ def make_upstreams(  # noqa: PLR0913 - composing is naming every part
             tells_balance=tells_balance(vendors[client], config.vendors[client].options),
             on_loss=partial(metrics.lost, client, chosen.vendor),
         )
-        settling.append(Settling(backend, ledger, merchants, chosen.settle_seconds))
+        settling.append(Settling(backend, server, ledger, merchants, chosen.settle_seconds))
         return backend
 
     def migrating(client: str, merchant: str, chosen: MigrationConfig) -> MigratingBackend:
@@ -151,7 +157,18 @@ def make_upstreams(  # noqa: PLR0913 - composing is naming every part
             elif key not in made and isinstance(chosen, UpstreamConfig):
                 made[key] = upstream(client, whose, chosen, where)
             backends[client, merchant] = made[key]
-    return Upstreams(backends, settling)
+    upkeep = Upkeep(ledger, merchants, upstream_names(config), metrics, config.idempotency.keep_hours * 3_600)
+    return Upstreams(backends, settling, upkeep)
+
+
+def upstream_names(config: Config) -> frozenset[str]:
+    """By which names the ledger knows the upstreams of a configuration."""
+    found: set[str] = set()
+    for client, served in config.vendors.items():
+        for whose, chosen in (("", served.backend), *served.backends.items()):
+            sides = (chosen.old, chosen.new) if isinstance(chosen, MigrationConfig) else (chosen,)
+            found |= {_name(client, whose, side) for side in sides if isinstance(side, UpstreamConfig)}
+    return frozenset(found)
 
 
 def _passthrough(
@@ -183,6 +200,7 @@ def _server(  # noqa: PLR0913, PLR0917 - composing is naming every part
 ) -> Server:
     limits = Limits(
         timeout_seconds=chosen.timeout_seconds,
+        deadline_seconds=chosen.deadline_seconds,
         connections=chosen.connections,
         waits=chosen.when_limited == "wait",
         rate_limits=_rates(vendors[chosen.vendor], chosen.rate_limits, rate_share)

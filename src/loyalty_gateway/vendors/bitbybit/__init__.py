@@ -18,6 +18,7 @@ from loyalty_gateway.vendor import (
     Request,
     ValidRequest,
     Vendor,
+    seconds_in,
 )
 from loyalty_gateway.vendors.bitbybit import client, customers, history
 from loyalty_gateway.vendors.bitbybit.wallet import entry_of, key_of, wallet_of
@@ -122,6 +123,11 @@ def render_budgets(budgets: tuple[Budget, ...], _refusal: Problem | None) -> Map
     }
 
 
+def parse_retry_after(headers: Mapping[str, str], _now: float) -> float | None:
+    """RateLimit-Reset has seconds."""
+    return seconds_in(headers, "ratelimit-reset")
+
+
 _PER_KEY = RateLimit(name="requests", requests=100, seconds=60, per="credential")
 
 VENDOR = Vendor(
@@ -198,6 +204,7 @@ VENDOR = Vendor(
     namespaces=client.namespaces,
     history_shows=client.history_shows,
     render_budgets=render_budgets,
+    parse_retry_after=parse_retry_after,
     credential_forms=(("api_key",),),
     credential_fields={"ApiKeyAuth": "api_key", "BitbybitKeyAuth": "api_key"},
     scopes=("customers.read", "customers.write"),
@@ -225,6 +232,11 @@ VENDOR = Vendor(
         ),
         Behaviour(
             "100 requests a minute for each key, told by RateLimit-* on every answer.",
+            Evidence.DOCUMENTED,
+            "rate limit page",
+        ),
+        Behaviour(
+            "RateLimit-Reset tells the seconds after which a 429 is over; as an upstream it is waited for.",
             Evidence.DOCUMENTED,
             "rate limit page",
         ),

@@ -25,6 +25,7 @@ from loyalty_gateway.vendor import (
     Request,
     ValidRequest,
     Vendor,
+    seconds_in,
 )
 from loyalty_gateway.vendors.salla import client, customers, history, pages
 from loyalty_gateway.vendors.salla.language import in_language as _in_language
@@ -180,6 +181,12 @@ def render_budgets(budgets: tuple[Budget, ...], refusal: Problem | None) -> Mapp
     }
 
 
+def parse_retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """X-RateLimit-Reset has epoch seconds; Retry-After, which comes with it, is the better one."""
+    resets_at = seconds_in(headers, "x-ratelimit-reset")
+    return None if resets_at is None else resets_at - now
+
+
 _PLAN = RateLimit(name="plan", requests=720, seconds=60, per="merchant")
 _CUSTOMERS = RateLimit(name="customers", requests=500, seconds=600, per="merchant")
 
@@ -242,6 +249,7 @@ VENDOR = Vendor(
     namespaces=client.namespaces,
     history_shows=client.history_shows,
     render_budgets=render_budgets,
+    parse_retry_after=parse_retry_after,
     credential_forms=(("bearer",),),
     credential_fields={"bearer": "bearer"},
     scopes=("customers.read", "customers.read_write"),
@@ -298,6 +306,12 @@ VENDOR = Vendor(
             "720 requests a minute (the plan Special) and 500 in 10 minutes for customers.",
             Evidence.DOCUMENTED,
             "rate limit page; the latter counted per store, as the docs say",
+        ),
+        Behaviour(
+            "Retry-After tells when a 429 is over, or X-RateLimit-Reset in epoch seconds; as an upstream it is "
+            "waited for.",
+            Evidence.DOCUMENTED,
+            "rate limit page",
         ),
         *history.BEHAVIOURS,
         *customers.BEHAVIOURS,

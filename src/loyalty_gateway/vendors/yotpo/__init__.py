@@ -25,6 +25,7 @@ from loyalty_gateway.vendor import (
     RateLimit,
     ValidRequest,
     Vendor,
+    seconds_in,
 )
 from loyalty_gateway.vendors.yotpo import client, customers, problems
 from loyalty_gateway.vendors.yotpo.behaviours import BEHAVIOURS
@@ -108,6 +109,11 @@ def render_budgets(budgets: tuple[Budget, ...], _refusal: Problem | None) -> Map
             }
         case _:
             return {}
+
+
+def parse_retry_after(headers: Mapping[str, str], _now: float) -> float | None:
+    """That of the second's limit; when the minute's starts anew is not told, nor are the App Developer API's."""
+    return seconds_in(headers, "ratelimit-reset")
 
 
 _IGNORED = {
@@ -197,6 +203,7 @@ VENDOR = Vendor(
     namespaces=client.namespaces,
     history_shows=client.history_shows,
     render_budgets=render_budgets,
+    parse_retry_after=parse_retry_after,
     credential_forms=(("guid", "api_key"), ("app_key", "access_token")),
     credential_fields={
         "GuidHeader": "guid",
@@ -261,6 +268,11 @@ VENDOR = Vendor(
             "10 requests a second for each account, told by ratelimit headers.",
             Evidence.DOCUMENTED,
             "Loyalty API, rate limits",
+        ),
+        Behaviour(
+            "ratelimit-reset tells the seconds after which a 429 is over; as an upstream it is waited for.",
+            Evidence.INFERRED,
+            "the header is documented, its unit is not",
         ),
         Behaviour(
             "600 requests a minute for each account, told by x-ratelimit headers.",
