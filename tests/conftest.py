@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import count
@@ -195,13 +195,15 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path, config: dict[str, Any], *arguments: str) -> Iterator[Served]:
+def serving(
+    folder: Path, config: dict[str, Any], *arguments: str, program: Sequence[str] = ("-m", "loyalty_gateway")
+) -> Iterator[Served]:
     """``loyalty-gateway serve`` on a free port with this configuration, its ledger in the folder."""
     ledger = folder / "served.db"
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(config | {"ledger": f"sqlite:///{ledger}"}), encoding="utf-8")
     log = folder / f"log-{time.monotonic_ns()}"
-    command = [sys.executable, "-m", "loyalty_gateway", "serve", "--config", str(path), "--port", "0"]
+    command = [sys.executable, *program, "serve", "--config", str(path), "--port", "0"]
     with log.open("wb") as out:
         process = subprocess.Popen(
             [*command, *arguments],

@@ -13,6 +13,7 @@ from loyalty_gateway.ledger.following import Side
 from loyalty_gateway.ledger.moving import Stage
 from loyalty_gateway.migration import follower, taking_over
 from loyalty_gateway.migration.commands import settle_follow_up
+from loyalty_gateway.migration.stages import Stages
 from loyalty_gateway.problem import Code, Problem
 from loyalty_gateway.spec import Contract
 from loyalty_gateway.upstream.partial import Partial
@@ -52,6 +53,23 @@ def test_at_lead_the_new_side_leads_and_the_old_one_follows(bench: Bench) -> Non
 
     assert bench.moved(bench.new_side) == [100, -30, 5]
     assert bench.moved("old") == [100, -30, 5]
+
+
+def test_what_is_begun_by_a_stage_that_has_passed_meanwhile_follows_all_the_same(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def adjusted(opened: Opened) -> None:
+        await opened.adjust(100)
+        monkeypatch.setattr(Stages, "fresh_seconds", 60.0)
+        await opened.adjust(5)
+        await bench.advance()
+        assert (await bench.take_over())[0]
+        await opened.adjust(7)
+        await opened.quiet()
+
+    bench.run_at_stage(adjusted, Stage.SHADOW)
+
+    assert bench.balance("old") == bench.balance(bench.new_side) == 112
 
 
 def test_what_follows_follows_in_order(bench: Bench) -> None:
@@ -110,6 +128,24 @@ def test_at_done_the_new_side_is_alone_and_going_back_brings_the_old_one_up(benc
     bench.run_at_stage(adjusted, Stage.DONE)
 
     assert (bench.balance("old"), bench.balance(bench.new_side)) == (51, 51)
+
+
+def test_what_waits_for_the_old_side_when_a_move_is_done_reaches_it_still(bench: Bench) -> None:
+    async def adjusted(opened: Opened) -> None:
+        assert (await bench.reconcile())[0]
+        opened.bench.wire.down.add("old")
+        await opened.adjust(30)
+        await bench.advance()
+        await opened.adjust(4)
+        opened.bench.wire.down.clear()
+        async with asyncio.timeout(30):
+            while bench.balance("old") != 30:  # noqa: ASYNC110 - what the gateway does, without a word to us
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(0.3)
+
+    bench.run_at_stage(adjusted, Stage.LEAD)
+
+    assert (bench.balance("old"), bench.balance(bench.new_side)) == (30, 34)
 
 
 def test_going_back_from_lead_to_mirror_loses_nothing(bench: Bench) -> None:

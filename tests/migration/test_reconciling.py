@@ -8,6 +8,7 @@ import pytest
 from bench import JANE, OMAR, SALLA_TO_ENGINE, YOTPO_TO_LOYALTYLION, Bench, NewBench, Opened, benches
 
 from loyalty_gateway.ledger.moving import Stage
+from loyalty_gateway.migration import importing
 from loyalty_gateway.problem import ConfigurationError
 from loyalty_gateway.spec import Contract
 from loyalty_gateway.vendor import Vendor
@@ -126,6 +127,25 @@ def test_customers_of_the_old_list_are_met_and_a_conflict_is_left_and_told(new_b
     bench.run_at_stage(imported, Stage.MIRROR)
 
     assert bench.balance("front", "555") == 40
+
+
+def test_an_import_from_a_side_that_is_away_leaves_everybody_and_says_so(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "_PAUSES_SECONDS", ())
+
+    async def imported(_opened: Opened) -> None:
+        bench.wire.down = {"old"}
+        done, told = await bench.take_over()
+        assert not done
+        has_list = bench.vendor == "salla"
+        assert ("the old side's list: unavailable: unread" in told) == has_list
+        assert "2 refused" in told
+        bench.wire.down = set()
+        await asyncio.sleep(0.3)
+        assert (await bench.take_over())[0]
+
+    bench.run_at_stage(imported, Stage.MIRROR)
 
 
 def test_an_import_is_refused_where_the_new_side_leads(bench: Bench) -> None:

@@ -7,6 +7,7 @@ set.
 """
 
 import enum
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -29,6 +30,8 @@ from loyalty_gateway.ledger.tables import (
 from loyalty_gateway.problem import Code
 
 TAKEN_OVER: Final = "Balance taken over"
+FOREVER: Final = 2**62
+"""A time that does not come, in microseconds since the epoch."""
 
 _AT_ONCE: Final = 100
 _ALL: Final = 10_000_000
@@ -215,16 +218,19 @@ def _side(route: Route, upstream: str) -> Side:
 # Who follows whom.
 
 
-def waiting_customers(_dialect: Dialect, merchant_id: int, route: Route, *, sweeps: bool) -> Work[list[int]]:
+def waiting_customers(
+    _dialect: Dialect, merchant_id: int, route: Route, *, sweeps: bool, until: int = FOREVER
+) -> Work[list[int]]:
     """The numbers of customers for whom something can follow; 0 among them for some whom nobody has met.
 
-    Whose entries here have not followed is looked for among all only where it ``sweeps``.
+    Whose entries here have not followed is looked for among all only where it ``sweeps``. What began after
+    ``until`` does not count.
     """
     named: dict[str, object] = {"merchant_id": merchant_id, "vendor": route.vendor}
     rows = yield Statement(
         "SELECT DISTINCT wallet_id FROM intents WHERE merchant_id = :merchant_id AND vendor = :vendor "
-        "AND follow = 1 AND state = 'done'",
-        named,
+        "AND follow = 1 AND state = 'done' AND created_at <= :until",
+        named | {"until": until},
     )
     found = {int(number or 0) for (number,) in rows}
     rows = yield Statement(
@@ -238,8 +244,10 @@ def waiting_customers(_dialect: Dialect, merchant_id: int, route: Route, *, swee
             "SELECT f.wallet_id FROM followed f JOIN wallets w "
             "ON w.merchant_id = f.merchant_id AND w.id = f.wallet_id "
             "WHERE f.merchant_id = :merchant_id AND f.vendor = :vendor "
-            "AND (f.pending IS NOT NULL OR (f.version IS NOT NULL AND w.version > f.version))",
-            named,
+            "AND (f.pending IS NOT NULL OR (f.version IS NOT NULL AND w.version > f.version AND EXISTS ("
+            "SELECT 1 FROM entries e WHERE e.merchant_id = w.merchant_id AND e.wallet_id = w.id "
+            "AND e.version = f.version + 1 AND e.occurred_at <= :until)))",
+            named | {"until": until},
         )
         found |= {int(number) for (number,) in rows}
     return sorted(found)
@@ -300,15 +308,26 @@ def release(  # noqa: PLR0913 - whose, and from when on
 # What follows.
 
 
-def follow_ups(
-    _dialect: Dialect, merchant_id: int, route: Route, wallet_id: int, to: Side, *, at_most: int = _AT_ONCE
+def follow_ups(  # noqa: PLR0913 - whose, where to, how many, until when
+    _dialect: Dialect,
+    merchant_id: int,
+    route: Route,
+    wallet_id: int,
+    to: Side,
+    *,
+    at_most: int = _AT_ONCE,
+    until: int = FOREVER,
 ) -> Work[list[FollowUp]]:
-    """What can follow at a side for a customer, in order: first what a person wants tried again."""
+    """What can follow at a side for a customer, in order: first what a person wants tried again.
+
+    What began after ``until`` is left out.
+    """
     named: dict[str, object] = {
         "merchant_id": merchant_id,
         "vendor": route.vendor,
         "wallet_id": wallet_id,
         "at_most": at_most,
+        "until": until,
     }
     rows = yield Statement(
         "SELECT key, adjustment FROM parked_follow_ups WHERE merchant_id = :merchant_id AND vendor = :vendor "
@@ -318,12 +337,12 @@ def follow_ups(
     found = [FollowUp(key, 0, _decode(adjustment), is_parked=True) for key, adjustment in rows]
     source = route.upstream(to.other)
     if source is None:
-        found += yield from _entries(merchant_id, route, wallet_id, at_most)
+        found += yield from _entries(named)
         return found
     rows = yield Statement(
         "SELECT id, mark, adjustment, outcome FROM intents WHERE merchant_id = :merchant_id "
         "AND vendor = :vendor AND wallet_id = :wallet_id AND upstream = :source AND follow = 1 "
-        "AND state = 'done' ORDER BY settled_at, id LIMIT :at_most",
+        "AND state = 'done' AND created_at <= :until ORDER BY settled_at, id LIMIT :at_most",
         named | {"source": source},
     )
     for number, mark, asked, outcome in rows:
@@ -335,15 +354,15 @@ def follow_ups(
     return found
 
 
-def _entries(merchant_id: int, route: Route, wallet_id: int, at_most: int) -> Work[list[FollowUp]]:
+def _entries(named: Mapping[str, object]) -> Work[list[FollowUp]]:
     """The wallet's entries that are to follow, and those between that only move the place."""
     rows = yield Statement(
         "SELECT e.version, e.vendor, e.points_delta, e.earned_delta, e.burned_delta, e.reason, e.visible "
         "FROM followed f JOIN entries e ON e.merchant_id = f.merchant_id AND e.wallet_id = f.wallet_id "
         "AND e.version > f.version "
         "WHERE f.merchant_id = :merchant_id AND f.vendor = :vendor AND f.wallet_id = :wallet_id "
-        "ORDER BY e.version LIMIT :at_most",
-        {"merchant_id": merchant_id, "vendor": route.vendor, "wallet_id": wallet_id, "at_most": at_most},
+        "AND e.occurred_at <= :until ORDER BY e.version LIMIT :at_most",
+        named,
     )
     found = []
     for version, vendor, delta, earned, burned, reason, visible in rows:
@@ -355,7 +374,7 @@ def _entries(merchant_id: int, route: Route, wallet_id: int, at_most: int) -> Wo
             reason=reason,
             visible=visible == 1,
         )
-        found.append(FollowUp(f"{route.vendor}-{wallet_id}-{version}", int(version), adjustment))
+        found.append(FollowUp(f"{named['vendor']}-{named['wallet_id']}-{version}", int(version), adjustment))
     return found
 
 

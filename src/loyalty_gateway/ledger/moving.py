@@ -1,13 +1,13 @@
 """How far merchants' moves from one backend to another are, who changed that, and what was found on the way."""
 
 import enum
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from loyalty_gateway.ledger.statements import Dialect, Statement, Work, only
+from loyalty_gateway.ledger.statements import Dialect, Row, Statement, Work, only
 from loyalty_gateway.problem import ConfigurationError
 
 _KEPT_COMPARISONS: Final = 10_000
@@ -133,6 +133,20 @@ def moves(_dialect: Dialect) -> Work[dict[tuple[str, str], Move]]:
         "SELECT m.name, g.vendor, g.stage, g.percent, g.customers, g.staged_at "
         "FROM migrations g JOIN merchants m ON m.id = g.merchant_id"
     )
+    return _moves(rows)
+
+
+def held_move(dialect: Dialect, merchant_id: int, merchant: str, vendor: str) -> Work[Move]:
+    """The move as it is, which nobody changes until the transaction ends."""
+    rows = yield Statement(
+        "SELECT :merchant, vendor, stage, percent, customers, staged_at FROM migrations "
+        f"WHERE merchant_id = :merchant_id AND vendor = :vendor {dialect.sharing}",
+        {"merchant": merchant, "merchant_id": merchant_id, "vendor": vendor},
+    )
+    return _moves(rows).get((merchant, vendor)) or Move(merchant=merchant, vendor=vendor)
+
+
+def _moves(rows: Sequence[Row]) -> dict[tuple[str, str], Move]:
     return {
         (merchant, vendor): Move(
             merchant=merchant,

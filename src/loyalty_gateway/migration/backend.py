@@ -34,14 +34,16 @@ from loyalty_gateway.customer import (
     History,
     HistoryQuery,
 )
-from loyalty_gateway.ledger.following import Backlog, Side, Standing, earlier_side
-from loyalty_gateway.ledger.moving import Move, Stage, keep_comparison
+from loyalty_gateway.ledger.following import Backlog, Side, Standing, earlier_side, wallet_id_of
+from loyalty_gateway.ledger.moving import Move, Stage, held_move, keep_comparison
+from loyalty_gateway.ledger.statements import Dialect, Work
 from loyalty_gateway.metrics import Metrics
 from loyalty_gateway.migration.comparing import Told, differences, summary, told_of
 from loyalty_gateway.migration.follower import Follower
 from loyalty_gateway.migration.parts import Parts
 from loyalty_gateway.migration.stages import Stages
 from loyalty_gateway.problem import Code, Problem
+from loyalty_gateway.upstream.backend import UpstreamBackend
 from loyalty_gateway.upstream.intents import likeness
 from loyalty_gateway.upstream.partial import Partial
 
@@ -52,6 +54,10 @@ _log = logging.getLogger(__name__)
 _SECOND: Final = 1_000_000
 _LOOK_AGAIN_SECONDS: Final = 0.02
 _MOST_COMPARED: Final = 64
+
+
+class _Outdated(Exception):  # noqa: N818 - not an error of the program
+    """The move has come to another stage than the one by which it was decided."""
 
 
 class MigratingBackend:
@@ -109,11 +115,19 @@ class MigratingBackend:
         """See ``Ledger.adjust``; what was asked for before is answered by the side that was asked."""
         if instruction.idempotency is None:
             # The same request without a key joins the first one at its side.
-            return await self._adjust(instruction)
+            return await self._decided_anew(instruction)
         # A retry may come while it is not decided yet at which side the first try is carried out.
         lock = self._turns.setdefault(instruction.idempotency.key, asyncio.Lock())
         async with lock:
-            return await self._adjust(instruction)
+            return await self._decided_anew(instruction)
+
+    async def _decided_anew(self, instruction: Instruction) -> Receipt | Partial:
+        """What comes of it, decided once more where the move has come to another stage meanwhile."""
+        while True:
+            try:
+                return await self._adjust(instruction)
+            except _Outdated:
+                self._stages.forget()
 
     async def _adjust(self, instruction: Instruction) -> Receipt | Partial:
         move = await self._move()
@@ -130,7 +144,7 @@ class MigratingBackend:
         wanted = Side.NEW if all(stage.is_led_by_new for stage in stages) else Side.OLD
         side = await self._caught_up(wanted, list(zip(dict.fromkeys(customers), numbers, stages, strict=True)))
         if stages == [Stage.SHADOW] and side is Side.OLD:
-            asked: Awaitable[Receipt | Partial] = self.parts.old.adjust(instruction)
+            asked = self._adjust_at(side, instruction, follow=follow)
             return await self._compared(numbers[0], "adjustment", asked, lambda: self._predicted(instruction))
         return await self._adjust_at(side, instruction, follow=follow)
 
@@ -145,14 +159,43 @@ class MigratingBackend:
 
     async def _adjust_at(self, side: Side, instruction: Instruction, *, follow: bool) -> Receipt | Partial:
         upstream = self.parts.upstream(side)
+        if upstream is not None and follow:
+            return await upstream.adjust(instruction, follow=True)
         if upstream is not None:
-            return await upstream.adjust(instruction, follow=follow)
+            return await self._adjust_alone(upstream, instruction)
         receipt = await self.parts.ledger.adjust(instruction)
         if receipt.wallets:
             self._follower.note([wallet.id for wallet in receipt.wallets])
         else:
             self._follower.note_everyone()
         return receipt
+
+    async def _adjust_alone(self, upstream: UpstreamBackend, instruction: Instruction) -> Partial:
+        """Has one side do what the other one is not to hear of.
+
+        Whether that is so still is seen in the transaction that writes the intent down: whoever is taken over
+        behind that has it in their balance, and before it, it has to follow.
+
+        Raises:
+            _Outdated: it has to follow.
+        """
+        parts, customers, is_outdated = self.parts, instruction.adjustment.customers, False
+
+        def still(dialect: Dialect, merchant_id: int) -> Work[bool]:
+            nonlocal is_outdated
+            move = yield from held_move(dialect, merchant_id, parts.merchant.name, parts.vendor)
+            is_outdated = isinstance(customers, Everyone) and move.stage.follows
+            for reference in () if isinstance(customers, Everyone) else customers:
+                number = yield from wallet_id_of(dialect, merchant_id, reference)
+                is_outdated = is_outdated or move.stage_of(number).follows
+            return not is_outdated
+
+        try:
+            return await upstream.adjust(instruction, still=still)
+        except Problem as problem:
+            if is_outdated:
+                raise _Outdated from problem
+            raise
 
     async def _caught_up(self, wanted: Side, customers: Sequence[tuple[CustomerReference, int, Stage]]) -> Side:
         """The side that is to lead once it knows all that the other one did; the other one where that cannot be.

@@ -11,6 +11,7 @@ import msgspec
 
 from loyalty_gateway.adjustment import Adjustment, CustomerReference
 from loyalty_gateway.ledger.following import (
+    FOREVER,
     FollowUp,
     Side,
     claim,
@@ -24,7 +25,7 @@ from loyalty_gateway.ledger.following import (
     unnamed,
     waiting_customers,
 )
-from loyalty_gateway.ledger.moving import Stage
+from loyalty_gateway.ledger.moving import Move, Stage
 from loyalty_gateway.metrics import Metrics
 from loyalty_gateway.migration.parts import Parts, own_reference
 from loyalty_gateway.migration.stages import Stages
@@ -117,12 +118,17 @@ class Follower:
     async def follow_waiting(self) -> None:
         """Begins to bring over what waits, of every customer whom nobody is at."""
         noted, self._noted = self._noted, set()
+        move = await self._stages.of(self._parts.merchant.name, self._parts.vendor)
+        until = _until(move, move.common)
+        if move.common is Stage.DONE:
+            # What is done from now on is only kept for a step back.
+            noted = set()
         sweeps = time.monotonic() >= self._sweep_at
         if sweeps:
             self._sweep_at = time.monotonic() + _SWEEP_SECONDS
         route = self._parts.route
         waiting = await self._parts.look(
-            lambda dialect, merchant_id: waiting_customers(dialect, merchant_id, route, sweeps=sweeps)
+            lambda dialect, merchant_id: waiting_customers(dialect, merchant_id, route, sweeps=sweeps, until=until)
         )
         for wallet_id in {*waiting, *noted}:
             if wallet_id in self._at:
@@ -212,9 +218,9 @@ class Follower:
         stage = move.stage_of(wallet_id)
         stand = await self._parts.standing(wallet_id)
         failure: Exception | None = None
-        if stand.version is not None and stage is not Stage.DONE:
+        if stand.version is not None:
             try:
-                await self._bring(wallet_id, Side.OLD)
+                await self._bring(wallet_id, Side.OLD, until=_until(move, stage))
             except (_Later, Problem) as reason:
                 # One side that is away keeps nothing from the other.
                 failure = reason
@@ -228,11 +234,11 @@ class Follower:
         if failure is not None:
             raise failure
 
-    async def _bring(self, wallet_id: int, to: Side) -> None:
+    async def _bring(self, wallet_id: int, to: Side, *, until: int = FOREVER) -> None:
         parts = self._parts
         short: list[FollowUp] = []
         for one in await parts.look(
-            lambda dialect, merchant_id: follow_ups(dialect, merchant_id, parts.route, wallet_id, to)
+            lambda dialect, merchant_id: follow_ups(dialect, merchant_id, parts.route, wallet_id, to, until=until)
         ):
             if short and parts.upstream(to.other) is None and not one.is_parked:
                 # Entries come one after another; what is short stands before the others.
@@ -290,6 +296,11 @@ class Follower:
             lambda _, merchant_id, now: park(merchant_id, parts.route, wallet_id, to, one, code, now)
         )
         self._metrics.followed(parts.vendor, to.value, "parked")
+
+
+def _until(move: Move, stage: Stage) -> int:
+    """Until when what is done follows at the old side: once a move is done, what was done before that."""
+    return move.staged_at if stage is Stage.DONE else FOREVER
 
 
 def _for(adjustment: Adjustment, wallet_id: int) -> Adjustment:

@@ -79,16 +79,20 @@ async def import_balances(parts: Parts, move: Move, batch: str) -> AsyncIterator
 
     Kinds are ``set``; ``known``, taken over by this batch before; ``led``, whose new side leads already;
     ``conflict``, whose references belong to two customers here; ``unknown`` to the new side; ``busy``, of whom
-    something was under way all the time; ``refused``. All but the first three are left for another run.
+    something was under way all the time; ``refused``; ``unread``, the old side's list. All but the first three are
+    left for another run.
     """
-    async for one in listed(parts):
-        if one.wallet_id is None:
-            yield Result(_named(one), "conflict")
-        elif not one.wallet_id and one.references:
-            try:
-                await parts.ledger.enrol(parts.merchant, Enrolment(references=one.references))
-            except Problem as problem:
-                yield Result(_named(one), "conflict" if problem.code is Code.CUSTOMER_CONFLICT else "refused")
+    try:
+        async for one in listed(parts):
+            if one.wallet_id is None:
+                yield Result(_named(one), "conflict")
+            elif not one.wallet_id and one.references:
+                try:
+                    await parts.ledger.enrol(parts.merchant, Enrolment(references=one.references))
+                except Problem as problem:
+                    yield Result(_named(one), "conflict" if problem.code is Code.CUSTOMER_CONFLICT else "refused")
+    except Problem as problem:
+        yield Result(f"the old side's list: {problem.code}", "unread")
     async for wallet_id in everyone_here(parts):
         yield await _take(parts, move, batch, wallet_id)
 

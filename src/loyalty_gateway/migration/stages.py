@@ -31,5 +31,9 @@ class Stages:
                     self._read_at = begun
         return self._known.get((merchant, vendor)) or Move(merchant=merchant, vendor=vendor)
 
+    def forget(self) -> None:
+        """What was read is not so any more."""
+        self._read_at = None
+
     def _is_fresh(self) -> bool:
         return self._read_at is not None and time.monotonic() - self._read_at < self.fresh_seconds

@@ -148,7 +148,9 @@ class UpstreamBackend:
         still: Still | None,
     ) -> Partial:
         if (plan.whole is None or follow) and len(targets) > 1:
-            outcome, intent, is_new = await self.lists.adjust(instruction, targets, plan, follow=follow)
+            outcome, intent, is_new = await self.lists.adjust(
+                instruction, targets, plan, follow=follow, still=still
+            )
         else:
             outcome, intent, is_new = await self._whole(instruction, targets, plan, follow=follow, still=still)
         if outcome.code is not None:

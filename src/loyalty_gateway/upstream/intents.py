@@ -26,7 +26,7 @@ from loyalty_gateway.upstream.targets import Target
 _log = logging.getLogger(__name__)
 
 _SECOND: Final = 1_000_000
-LEASE_SECONDS: Final = 120
+LEASE_SECONDS: Final = 30
 """How long nobody else takes up what a gateway is at, unless it says that it still is."""
 _LOOK_AGAIN_SECONDS: Final = 0.1
 _LONGEST_WAIT_SECONDS: Final = 60

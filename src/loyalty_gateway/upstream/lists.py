@@ -13,7 +13,7 @@ from loyalty_gateway.ledger.intents import Intent, Outcome, State, leave, open_p
 from loyalty_gateway.problem import Code, Problem
 from loyalty_gateway.told import ToldWallet
 from loyalty_gateway.upstream.asking import Asking
-from loyalty_gateway.upstream.intents import LEASE_SECONDS, Intents
+from loyalty_gateway.upstream.intents import LEASE_SECONDS, Intents, Still
 from loyalty_gateway.upstream.loss import Plan
 from loyalty_gateway.upstream.marks import new_mark
 from loyalty_gateway.upstream.reading import Reading
@@ -42,7 +42,7 @@ class Lists:
         self._at_once = at_once
 
     async def adjust(
-        self, instruction: Instruction, targets: Sequence[Target], plan: Plan, *, follow: bool
+        self, instruction: Instruction, targets: Sequence[Target], plan: Plan, *, follow: bool, still: Still | None
     ) -> tuple[Outcome, Intent, bool]:
         """One intent with a part for each customer; finished before the answer where there are few enough."""
         merchant, adjustment = instruction.merchant, instruction.adjustment
@@ -55,7 +55,9 @@ class Lists:
             targets = await self._checked(adjustment, targets)
         # Of very many this takes a while, for which nobody else shall wait.
         parts = await asyncio.to_thread(self._parts, whole, targets, plan, follow=follow)
-        (whole, *parts), is_new = await self._intents.write_down([whole, *parts], merchant, is_ours=at_once)
+        (whole, *parts), is_new = await self._intents.write_down(
+            [whole, *parts], merchant, is_ours=at_once, still=still
+        )
         if not is_new:
             return await self._intents.outcome(whole, targets, merchant, is_new=False), whole, False
         if not at_once:

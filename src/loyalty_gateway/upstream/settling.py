@@ -36,7 +36,7 @@ from loyalty_gateway.upstream.targets import Target
 _log = logging.getLogger(__name__)
 
 _EVERY_SECONDS: Final = 1.0
-_HELD_EVERY_SECONDS: Final = 20
+_HELD_EVERY_SECONDS: Final = 5
 _AT_ONCE: Final = 16
 _LONGEST_LOOK_SECONDS: Final = 86_400
 _SLACK_SECONDS: Final = 300
