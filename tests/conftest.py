@@ -29,6 +29,8 @@ from loyalty_gateway.spec import Contract, specs_folder
 from loyalty_gateway.vendor import Vendor, discover
 from stores import NewStore, PostgresDatabase, PostgresServer, SqliteFile, Store, serving_postgres
 
+pytest_plugins = ("loyalty_gateway.testing.plugin",)
+
 # Their checks tell what they found as tests do.
 pytest.register_assert_rewrite("conformance", "load")
 

@@ -17,7 +17,9 @@ from loyalty_gateway.vendor import discover
 _SOURCE = ROOT / "src" / "loyalty_gateway"
 _MODULES = sorted(_SOURCE.rglob("*.py"))
 _PYTHON = [
-    path for folder in ("src", "tests", "benchmarks", "tools") for path in sorted((ROOT / folder).rglob("*.py"))
+    path
+    for folder in ("src", "tests", "benchmarks", "examples", "tools")
+    for path in sorted((ROOT / folder).rglob("*.py"))
 ]
 _DOMAIN = ("adjustment.py", "customer.py", "engine.py", "problem.py")
 
@@ -30,22 +32,26 @@ _HOMES = {
     "jsonschema_rs": ("spec/",),
     "oas_patch": ("spec/",),
     "werkzeug": ("spec/",),
-    "yaml": ("spec/", "config.py"),
+    "yaml": ("spec/", "config.py", "testing/seeds.py"),
     "asyncpg": ("ledger/postgres",),
-    "sqlite3": ("ledger/sqlite",),
-    "uvicorn": ("cli.py",),
+    "sqlite3": ("ledger/sqlite", "testing/gateway.py"),
+    "uvicorn": ("cli.py", "testing/connections.py", "testing/served.py"),
     "uvloop": ("cli.py",),
     "typer": ("cli.py",),
     "rich": ("check.py", "ledger_commands.py", "loss_commands.py"),
     "prometheus_client": ("metrics.py",),
-    "starlette": ("app.py", "body.py", "cli.py", "endpoint.py", "own_paths.py"),
-    "httpx": ("upstream/",),
+    "starlette": ("app.py", "body.py", "cli.py", "endpoint.py", "own_paths.py", "testing/"),
+    "httpx": ("upstream/", "testing/hosts.py"),
+    "anyio": ("testing/",),
+    "pytest": ("testing/plugin.py",),
+    "respx": ("testing/hosts.py",),
     "httpx_aiohttp": ("upstream/",),
     "aiohttp": ("upstream/",),
     "purgatory": ("upstream/",),
-    "loyalty_gateway.app": ("cli.py", "check.py", "loss_commands.py"),
+    "loyalty_gateway.app": ("cli.py", "check.py", "loss_commands.py", "testing/gateway.py"),
     "loyalty_gateway.endpoint": ("app.py",),
     "loyalty_gateway.cli": ("__main__.py",),
+    "loyalty_gateway.testing": ("app.py", "cli.py", "testing/"),
 }
 
 
@@ -133,7 +139,9 @@ def test_the_generated_parts_of_the_readme_are_up_to_date() -> None:
 
 def test_the_architecture_says_why_each_dependency_is_there() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = [one for extra in ("benchmarks", "postgres") for one in project["optional-dependencies"][extra]]
+    extras = [
+        one for extra in ("benchmarks", "postgres", "testing") for one in project["optional-dependencies"][extra]
+    ]
     names = {re.split(r"[<>=\[; ]", dependency)[0] for dependency in [*project["dependencies"], *extras]}
     section = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").partition("## Dependencies")[2]
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -29,6 +29,10 @@ from loyalty_gateway.problem import Code, ConfigurationError, Problem
 from loyalty_gateway.rate_limit import RateLimits
 from loyalty_gateway.routing import Paths
 from loyalty_gateway.spec import Contract, Document, load_document, specs_folder
+from loyalty_gateway.testing.fault_layer import FaultLayer
+from loyalty_gateway.testing.faults import Faults
+from loyalty_gateway.testing.faults_api import FaultsApi
+from loyalty_gateway.testing.received import Reading
 from loyalty_gateway.upstream.transport import Transport
 from loyalty_gateway.upstream.upstreams import Upstreams, make_upstreams
 from loyalty_gateway.vendor import Vendor
@@ -53,6 +57,9 @@ _BROWSER_HEADERS = (
 )
 
 
+NewRateLimits = Callable[[Vendor, Mapping[str, tuple[int, int]]], RateLimits]
+
+
 def create_app(  # noqa: PLR0913 - what may be given instead of the usual parts
     config: Config,
     vendors: Mapping[str, Vendor],
@@ -62,6 +69,8 @@ def create_app(  # noqa: PLR0913 - what may be given instead of the usual parts
     ledger: Ledger | None = None,
     contracts: Mapping[str, Contract] | None = None,
     transport: Transport | None = None,
+    faults: Faults | None = None,
+    new_rate_limits: NewRateLimits = RateLimits,
 ) -> Starlette:
     """The gateway as an ASGI application; its ledger opens and closes with the application's lifespan.
 
@@ -73,6 +82,8 @@ def create_app(  # noqa: PLR0913 - what may be given instead of the usual parts
         ledger: a ledger to use instead of the configured one.
         contracts: contracts loaded before, by vendor; the others are loaded.
         transport: by which upstreams are called, instead of the one over sockets.
+        faults: what is done wrong by order; by default nothing, unless the configuration is one for testing.
+        new_rate_limits: makes the rate limits of a vendor, from it and its overrides.
 
     Raises:
         ConfigurationError: a spec, overlay, credential or path alias is wrong.
@@ -100,6 +111,8 @@ def create_app(  # noqa: PLR0913 - what may be given instead of the usual parts
         metrics=metrics,
         transport=transport,
     )
+    if faults is None and config.testing is not None:
+        faults = Faults(vendors[name] for name in config.vendors)
     served = {
         name: _Served(
             endpoint=_endpoint(
@@ -111,10 +124,12 @@ def create_app(  # noqa: PLR0913 - what may be given instead of the usual parts
                 backends={whose: upstreams.backends[name, whose] for whose in merchants},
                 metrics=metrics,
                 journal=journal,
+                new_rate_limits=new_rate_limits,
             ),
             hosts=chosen.hosts,
             cors_origins=chosen.cors_origins,
             witness=witness,
+            wrong=None if faults is None else _wrong(faults, vendors[name], chosen, contract_of(name), witness),
         )
         for name, chosen in config.vendors.items()
     }
@@ -138,7 +153,9 @@ def create_app(  # noqa: PLR0913 - what may be given instead of the usual parts
             await ledger.close()
             journal.close()
 
-    own = OwnPaths(ledger, metrics, witness)
+    own: OwnPaths | FaultsApi = (paths := OwnPaths(ledger, metrics, witness))
+    if faults is not None and config.testing is not None:
+        own = FaultsApi(paths, faults, config.testing.admin_token, witness)
     app = Starlette(lifespan=lifespan)
     # Starlette keeps lifespan and state; requests go straight to the vendors, past its router and middleware.
     app.build_middleware_stack = lambda: _Mounts(app.router, own, served)  # type: ignore[method-assign]
@@ -164,11 +181,17 @@ def upstreams_beside(config: Config, vendors: Mapping[str, Vendor], ledger: Ledg
 
 
 def open_ledger(
-    config: Config, metrics: Metrics | None = None, *, alone: bool = False, runs_jobs: bool = False
+    config: Config,
+    metrics: Metrics | None = None,
+    *,
+    alone: bool = False,
+    runs_jobs: bool = False,
+    clock: Callable[[], int] | None = None,
 ) -> Ledger:
     """The configured ledger, not yet opened; raises ConfigurationError for an unknown kind.
 
-    ``alone`` is for whoever serves: of a ledger that one process can serve it is the only one to do so.
+    ``alone`` is for whoever serves: of a ledger that one process can serve it is the only one to do so. ``clock``
+    gives microseconds since the epoch, where they are others than the machine's.
     """
     kept: dict[str, Any] = {
         "keep_keys_seconds": config.idempotency.keep_hours * 3_600,
@@ -176,6 +199,8 @@ def open_ledger(
         "runs_jobs": runs_jobs,
         "gauges": metrics,
     }
+    if clock is not None:
+        kept["clock"] = clock
     if config.ledger.startswith(_SQLITE) and config.ledger != _SQLITE:
         return SqliteLedger(config.ledger.removeprefix(_SQLITE), alone=alone, **kept)
     if config.ledger.startswith(_POSTGRES):
@@ -218,15 +243,20 @@ class _Served:
     """A vendor with where it is found; ``app`` expects the raw path below the mount in the scope."""
 
     def __init__(
-        self, endpoint: Endpoint, hosts: tuple[str, ...], cors_origins: tuple[str, ...], witness: Witness
+        self,
+        endpoint: Endpoint,
+        hosts: tuple[str, ...],
+        cors_origins: tuple[str, ...],
+        witness: Witness,
+        wrong: Callable[[ASGIApp], ASGIApp] | None,
     ) -> None:
         async def handle(scope: Scope, receive: Receive, send: Send) -> None:
             await endpoint.handle(scope, receive, send, scope["gateway.path"])
 
         self.hosts = hosts
-        self.app: ASGIApp = handle
+        self.app: ASGIApp = handle if wrong is None else wrong(handle)
         if cors_origins:
-            self.app = _Browsers(handle, cors_origins, witness)
+            self.app = _Browsers(self.app, cors_origins, witness)
 
 
 class _Browsers(CORSMiddleware):
@@ -252,7 +282,7 @@ class _Browsers(CORSMiddleware):
 class _Mounts:
     """Sends each request to its vendor, by the real host or by the first segment of the path."""
 
-    def __init__(self, lifespan: ASGIApp, own: OwnPaths, served: Mapping[str, _Served]) -> None:
+    def __init__(self, lifespan: ASGIApp, own: OwnPaths | FaultsApi, served: Mapping[str, _Served]) -> None:
         self._lifespan = lifespan
         self._own = own
         self._by_name = {name: vendor.app for name, vendor in served.items()}
@@ -293,6 +323,7 @@ def _endpoint(  # noqa: PLR0913 - composing is naming every part
     backends: Mapping[str, Backend],
     metrics: Metrics,
     journal: Journal,
+    new_rate_limits: NewRateLimits,
 ) -> Endpoint:
     where = f"vendors.{vendor.name}"
     credentials = [
@@ -311,12 +342,20 @@ def _endpoint(  # noqa: PLR0913 - composing is naming every part
         contract=contract,
         paths=Paths(contract.operations.values(), chosen.path_aliases, where),
         authenticator=Authenticator(vendor, credentials),
-        rate_limits=RateLimits(vendor, chosen.rate_limits) if config.server.rate_limits else None,
+        rate_limits=new_rate_limits(vendor, chosen.rate_limits) if config.server.rate_limits else None,
         backends=backends,
         metrics=metrics,
         log=journal,
         largest_body=config.server.largest_body,
     )
+
+
+def _wrong(
+    faults: Faults, vendor: Vendor, chosen: VendorConfig, contract: Contract, witness: Witness
+) -> Callable[[ASGIApp], ASGIApp]:
+    """What stands before the vendor's endpoint where faults can be ordered."""
+    paths = Paths(contract.operations.values(), chosen.path_aliases, f"vendors.{vendor.name}")
+    return partial(FaultLayer, reading=Reading(vendor, chosen.options, paths), faults=faults, witness=witness)
 
 
 def _contract(vendor: Vendor, overlays: tuple[str, ...], specs: Path | None) -> Contract:

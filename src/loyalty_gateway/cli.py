@@ -16,6 +16,7 @@ import typer
 import uvicorn
 import uvloop
 from starlette.applications import Starlette
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from loyalty_gateway import ledger_commands
 from loyalty_gateway.adjustment import LARGEST_POINTS
@@ -39,6 +40,7 @@ from loyalty_gateway.loss_commands import translate as translate_request
 from loyalty_gateway.migration import commands as steps
 from loyalty_gateway.migration.parts import Parts
 from loyalty_gateway.problem import ConfigurationError, Problem
+from loyalty_gateway.testing.connections import ResettableConnection
 from loyalty_gateway.upstream.upstreams import upstream_names
 from loyalty_gateway.vendor import Vendor, discover
 
@@ -77,11 +79,11 @@ def serve(
     """Serve the vendors of the configuration until interrupted."""
     with _told_to_people():
         vendors = discover()
-        app, server = _composed(
+        app, server, protocol = _composed(
             _override(load_config(config, vendors), host, port, ledger, no_rate_limits=no_rate_limits), vendors
         )
         with _listening(server) as sockets:
-            uvloop.run(_serve(app, server, sockets))
+            uvloop.run(_serve(app, server, sockets, protocol))
 
 
 @commands.command()
@@ -430,9 +432,12 @@ def main() -> None:
     commands()
 
 
-def _composed(config: Config, vendors: Mapping[str, Vendor]) -> tuple[Starlette, ServerConfig]:
+def _composed(
+    config: Config, vendors: Mapping[str, Vendor]
+) -> tuple[Starlette, ServerConfig, type[HttpToolsProtocol]]:
     # Whoever serves holds only these: the credentials in the configuration are plain text.
-    return create_app(config, vendors), config.server
+    protocol = HttpToolsProtocol if config.testing is None else ResettableConnection
+    return create_app(config, vendors), config.server, protocol
 
 
 @contextlib.contextmanager
@@ -468,7 +473,9 @@ def _bound(family: int, address: tuple[Any, ...]) -> socket.socket:
     return listening
 
 
-async def _serve(app: Starlette, server: ServerConfig, sockets: list[socket.socket]) -> None:
+async def _serve(
+    app: Starlette, server: ServerConfig, sockets: list[socket.socket], protocol: type[HttpToolsProtocol]
+) -> None:
     async with app.router.lifespan_context(app):
         # What is there now stays there: to look through it again and again would hold up requests.
         gc.collect()
@@ -476,6 +483,7 @@ async def _serve(app: Starlette, server: ServerConfig, sockets: list[socket.sock
         await _Server(
             uvicorn.Config(
                 app,
+                http=protocol,
                 lifespan="off",
                 access_log=False,
                 log_level="warning",
@@ -508,6 +516,8 @@ class _Server(uvicorn.Server):
                 host, port = listening.getsockname()[:2]
                 shown = f"[{host}]" if ":" in host else host
                 typer.echo(f"loyalty-gateway: serving on http://{shown}:{port}", err=True)
+        if self.started and self.config.http is ResettableConnection:
+            typer.echo("loyalty-gateway: for tests only: faults can be ordered here", err=True)
 
 
 def _override(

@@ -36,6 +36,7 @@ T = TypeVar("T")
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 LARGEST_PORT: Final = 65_535
 _LONGEST_KEEP_HOURS: Final = 24 * 366
+_SHORTEST_TOKEN: Final = 16
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,6 +56,14 @@ class IdempotencyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """How long an idempotency key is remembered: up to a year."""
 
     keep_hours: Annotated[float, msgspec.Meta(ge=0, le=_LONGEST_KEEP_HOURS)] = 24
+
+
+class TestingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """For a gateway against which clients are tested: who has the token may order faults."""
+
+    __test__ = False  # pytest takes whatever is called so for tests
+
+    admin_token: Annotated[str, msgspec.Meta(min_length=_SHORTEST_TOKEN)]
 
 
 class CustomerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -113,7 +122,10 @@ class VendorConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole configuration, checked. ``everyone_at_once`` is how many wallets are adjusted before an answer."""
+    """The whole configuration, checked. ``everyone_at_once`` is how many wallets are adjusted before an answer.
+
+    With ``testing``, faults can be ordered.
+    """
 
     server: ServerConfig
     ledger: str
@@ -121,6 +133,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     idempotency: IdempotencyConfig
     merchants: dict[str, MerchantConfig]
     vendors: dict[str, VendorConfig]
+    testing: TestingConfig | None = None
 
 
 class _VendorKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -147,6 +160,7 @@ class _Keys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     idempotency: IdempotencyConfig = IdempotencyConfig()
     merchants: dict[str, Any] = {}
     vendors: dict[str, Any] = {}
+    testing: TestingConfig | None = None
 
 
 def load_config(path: Path, vendors: Mapping[str, Vendor], environment: Mapping[str, str] = os.environ) -> Config:
@@ -211,6 +225,7 @@ def parse_config(
             )
             for name, chosen in keys.vendors.items()
         },
+        testing=keys.testing,
     )
     for name in merchants:
         _check_moves(name, config, given)

@@ -1,0 +1,151 @@
+"""The gateway of the fixture: what a test finds there, and that it is the test's own."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from conftest import ROOT
+from dialects import DIALECTS, Dialect
+from loyalty_gateway.problem import ConfigurationError, Problem
+from loyalty_gateway.testing.gateway import Gateway
+from loyalty_gateway.vendor import Vendor, discover
+
+WITH_DEMO = pytest.mark.loyalty_gateway(config=ROOT / "config.yaml")
+VENDORS = sorted(discover())
+
+
+def adjust(gateway: Gateway, points: int, **more: object) -> httpx.Response:
+    """By one vendor's API, for whoever has the Shopify id 1."""
+    url = f"{gateway.url('mage')}/v1/customers/1/points"
+    headers = gateway.headers("mage")
+    return httpx.post(url, headers=headers, json={"adjustment": points}, timeout=more.get("timeout", 5))  # type: ignore[arg-type]
+
+
+@WITH_DEMO
+@pytest.mark.parametrize("dialect", DIALECTS, ids=str)
+def test_every_vendor_is_served_over_one_ledger(loyalty_gateway: Gateway, dialect: Dialect) -> None:
+    answer = httpx.post(
+        f"{loyalty_gateway.base_url}{dialect.path}", headers=dialect.headers, json=dialect.body(40, "Welcome")
+    )
+
+    assert answer.is_success, answer.text
+    assert loyalty_gateway.wallet(shopify="6789012345").available == 40
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_url_and_headers_are_what_a_client_of_the_vendor_needs(
+    loyalty_gateway: Gateway, vendors: dict[str, Vendor], vendor: str
+) -> None:
+    dialect = next(one for one in DIALECTS if one.name.startswith(vendor))
+    loyalty_gateway.enrol(
+        shopify="6789012345", email="jane@example.com", bitbybit="cust_abc123", salla="748394059", points=1
+    )
+    loyalty_gateway.enrol(shopify="6789012346", salla="873874834")
+    path = dialect.path.removeprefix(f"/{vendor}").removeprefix("/admin/v2")
+
+    answer = httpx.post(
+        loyalty_gateway.url(vendor) + path,
+        headers=loyalty_gateway.headers(vendor),
+        json=dialect.body(40, "Welcome"),
+    )
+
+    assert answer.is_success, answer.text
+    assert tuple(loyalty_gateway.credentials(vendor)) in vendors[vendor].credential_forms
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_there_is_a_credential_of_every_form(
+    loyalty_gateway: Gateway, vendors: dict[str, Vendor], vendor: str
+) -> None:
+    forms = [set(loyalty_gateway.credentials(vendor, *form)) for form in vendors[vendor].credential_forms]
+
+    assert forms == [set(form) for form in vendors[vendor].credential_forms]
+
+
+@pytest.mark.parametrize("turn", [1, 2])
+def test_a_test_begins_with_an_empty_ledger(loyalty_gateway: Gateway, turn: int) -> None:
+    assert loyalty_gateway.entries() == ()
+    assert loyalty_gateway.requests == []
+
+    loyalty_gateway.enrol(shopify=str(turn), points=10)
+
+    assert len(loyalty_gateway.entries()) == 1
+
+
+def test_the_points_of_an_enrolled_customer_are_an_opening_balance(loyalty_gateway: Gateway) -> None:
+    wallet = loyalty_gateway.enrol(shopify="1", email="Jane@example.com", points=50)
+
+    (entry,) = loyalty_gateway.entries(email="jane@example.com")
+
+    assert (wallet.available, wallet.lifetime_earned) == (50, 50)
+    assert (entry.points_delta, entry.points_after, entry.reason) == (50, 50, "Opening balance")
+
+
+def test_whom_nobody_enrolled_has_no_wallet(loyalty_gateway: Gateway) -> None:
+    with pytest.raises(Problem, match="unknown_customer"):
+        loyalty_gateway.wallet(shopify="1")
+
+
+def test_what_cannot_be_enrolled_is_told(loyalty_gateway: Gateway) -> None:
+    loyalty_gateway.enrol(shopify="1", points=50)
+
+    with pytest.raises(ConfigurationError, match="no opening balance"):
+        loyalty_gateway.enrol(shopify="1", points=50)
+    with pytest.raises(ConfigurationError, match="at least one reference"):
+        loyalty_gateway.enrol(points=50)
+
+
+def test_requests_are_told_as_they_arrived(loyalty_gateway: Gateway) -> None:
+    loyalty_gateway.enrol(shopify="1")
+
+    adjust(loyalty_gateway, 10)
+    httpx.get(f"{loyalty_gateway.url('mage')}/v1/nowhere?a=b")
+
+    first, second = loyalty_gateway.requests
+    assert (first.vendor, first.operation, first.method) == ("mage", "adjustPoints", "POST")
+    assert (first.body, first.status, first.fault) == ({"adjustment": 10}, 200, None)
+    assert [str(one) for one in first.customers] == ["shopify:1"]
+    assert (second.operation, second.query, second.body, second.status) == (None, {"a": "b"}, None, 404)
+
+
+def test_a_ledger_is_taken_back_to_its_snapshot(loyalty_gateway: Gateway) -> None:
+    loyalty_gateway.enrol(shopify="1", points=50)
+    snapshot = loyalty_gateway.snapshot()
+    adjust(loyalty_gateway, 10)
+    loyalty_gateway.enrol(shopify="2")
+
+    loyalty_gateway.restore(snapshot)
+
+    assert loyalty_gateway.wallet(shopify="1").available == 50
+    with pytest.raises(Problem):
+        loyalty_gateway.wallet(shopify="2")
+    assert adjust(loyalty_gateway, 5).status_code == 200
+    assert loyalty_gateway.wallet(shopify="1").available == 55
+
+
+def test_a_client_with_an_open_connection_notices_nothing_of_a_restored_ledger(loyalty_gateway: Gateway) -> None:
+    loyalty_gateway.enrol(shopify="1", points=50)
+    path = f"{loyalty_gateway.url('mage')}/v1/customers/1/points"
+
+    with httpx.Client(headers=loyalty_gateway.headers("mage")) as client:
+        statuses = []
+        for _ in range(3):
+            statuses.append(client.post(path, json={"adjustment": 1}).status_code)
+            loyalty_gateway.restore(loyalty_gateway.snapshot())
+
+    assert statuses == [200, 200, 200]
+    assert loyalty_gateway.wallet(shopify="1").available == 53
+
+
+def test_a_gateway_that_is_stopped_answers_nobody(loyalty_gateway: Gateway) -> None:
+    loyalty_gateway.stop()
+
+    assert httpx.get(f"{loyalty_gateway.url('mage')}/v1/customers").status_code == 503
+    with pytest.raises(RuntimeError, match="closed"):
+        loyalty_gateway.entries()
+
+
+def test_a_vendor_that_is_not_served_is_named_with_those_that_are(loyalty_gateway: Gateway) -> None:
+    with pytest.raises(ConfigurationError, match=", ".join(loyalty_gateway.vendors)):
+        loyalty_gateway.url("mages")
