@@ -14,14 +14,15 @@ from conftest import DEMO, ROOT, serving
 _EXAMPLE = re.compile(r"```sh\n(curl [^\n]+)\n```\n\n```text\n(.*?)\n```", re.DOTALL)
 
 
-def test_the_readme_sets_up_serves_and_tests_with_one_line_each() -> None:
+def test_the_readme_sets_up_serves_holds_and_tests_with_one_line_each() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
 
     lines = re.findall(r"```sh\n([^\n]*pip install[^\n]*)\n```", readme)
 
-    assert len(lines) == 2
-    assert "loyalty-gateway serve" in lines[0]
-    assert "pytest" in lines[1]
+    serves, holds, tests = lines
+    assert "loyalty-gateway serve" in serves
+    assert "loyalty-gateway contract" in holds
+    assert "pytest" in tests
 
 
 def test_each_example_answers_what_the_readme_shows(tmp_path: Path) -> None:

@@ -38,17 +38,25 @@ _HOMES = {
     "uvicorn": ("cli.py", "testing/connections.py", "testing/served.py"),
     "uvloop": ("cli.py",),
     "typer": ("cli.py",),
-    "rich": ("check.py", "ledger_commands.py", "loss_commands.py"),
+    "rich": ("check.py", "contract_run/commands.py", "ledger_commands.py", "loss_commands.py"),
     "prometheus_client": ("metrics.py",),
     "starlette": ("app.py", "body.py", "cli.py", "endpoint.py", "own_paths.py", "testing/"),
-    "httpx": ("upstream/", "testing/hosts.py"),
+    "httpx": ("contract_run/client.py", "upstream/", "testing/hosts.py"),
+    "schemathesis": ("contract_run/generated.py",),
+    "hypothesis": ("contract_run/generated.py",),
     "anyio": ("testing/",),
     "pytest": ("testing/plugin.py",),
     "respx": ("testing/hosts.py",),
     "httpx_aiohttp": ("upstream/",),
     "aiohttp": ("upstream/",),
     "purgatory": ("upstream/",),
-    "loyalty_gateway.app": ("cli.py", "check.py", "loss_commands.py", "testing/gateway.py"),
+    "loyalty_gateway.app": (
+        "cli.py",
+        "check.py",
+        "contract_run/commands.py",
+        "loss_commands.py",
+        "testing/gateway.py",
+    ),
     "loyalty_gateway.endpoint": ("app.py",),
     "loyalty_gateway.cli": ("__main__.py",),
     "loyalty_gateway.testing": ("app.py", "cli.py", "testing/"),
@@ -139,9 +147,8 @@ def test_the_generated_parts_of_the_readme_are_up_to_date() -> None:
 
 def test_the_architecture_says_why_each_dependency_is_there() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = [
-        one for extra in ("benchmarks", "postgres", "testing") for one in project["optional-dependencies"][extra]
-    ]
+    shipped = ("benchmarks", "contract", "postgres", "testing")
+    extras = [one for extra in shipped for one in project["optional-dependencies"][extra]]
     names = {re.split(r"[<>=\[; ]", dependency)[0] for dependency in [*project["dependencies"], *extras]}
     section = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").partition("## Dependencies")[2]
 

@@ -24,6 +24,9 @@ from loyalty_gateway.app import configured_merchant, create_app, open_ledger, up
 from loyalty_gateway.backend_config import MigrationConfig
 from loyalty_gateway.check import check_vendors, render_report
 from loyalty_gateway.config import LARGEST_PORT, Config, ServerConfig, load_config
+from loyalty_gateway.contract_run.commands import Asked
+from loyalty_gateway.contract_run.commands import contract as hold_contract
+from loyalty_gateway.contract_run.setup import Wish as Wishes
 from loyalty_gateway.customer_files import CustomerFile
 from loyalty_gateway.intent_commands import settle_by_hand, tell_intents
 from loyalty_gateway.ledger import Ledger
@@ -98,6 +101,45 @@ def check(
         reports = check_vendors(vendors, overlays)
         create_app(chosen, vendors, contracts={report.vendor.name: report.contract for report in reports})
         render_report(reports, sys.stdout)
+
+
+@commands.command()
+def contract(  # noqa: PLR0913, PLR0917 - options
+    vendor: Annotated[str, typer.Argument(help="Whose contract the server is held against.")],
+    url: Annotated[str, typer.Option(help="The server: what stands before the paths of the vendor's spec.")],
+    credentials: Annotated[
+        list[str] | None, typer.Option(help="A field of the credential: key=value; once for each.")
+    ] = None,
+    customer: Annotated[
+        list[str] | None, typer.Option(help="A known customer: namespace:value, commas between names; for each.")
+    ] = None,
+    operation: Annotated[list[str] | None, typer.Option(help="Only this operation, by its id; for each.")] = None,
+    report: Annotated[str | None, typer.Option(help="Write a report: junit, sarif, json or html.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Where the report goes, by default standard output.")] = None,
+    seconds: Annotated[float, typer.Option(help="How long it may take.", min=1, max=86_400)] = 60,
+    seed: Annotated[int | None, typer.Option(help="Generates the same requests again.", min=0)] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(help="So many rounds of generated requests, by default while there is time.", min=0),
+    ] = None,
+    config: ConfigOption = Path("config.yaml"),
+) -> None:
+    """Hold a server against a vendor's contract; moves points. Ends with 1 if it breaks it, 2 without verdict."""
+    with _told_to_people():
+        vendors = discover()
+        wish = Wishes(credentials=credentials or (), customers=customer or (), operations=operation or ())
+        asked = Asked(
+            vendor=vendor,
+            url=url,
+            wish=wish,
+            seconds=seconds,
+            seed=seed,
+            rounds=rounds,
+            format=report,
+            output=output,
+        )
+        status = hold_contract(load_config(config, vendors), vendors, asked, sys.stdout, sys.stderr)
+    raise typer.Exit(status)
 
 
 @commands.command()

@@ -32,12 +32,63 @@ class Evidence(enum.StrEnum):
     OUR_DEFAULT = "our default"
 
 
+class Promise(enum.StrEnum):
+    """What a client sees of any vendor's server from outside; a contract run has a probe for each."""
+
+    ADDITION = "addition"
+    """An addition moves the balance by its points, once, and is answered in the vendor's shape."""
+    DEDUCTION = "deduction"
+    OVERDRAFT = "overdraft"
+    """A deduction of more than there is floors at 0, or is refused and moves nobody, as the vendor does."""
+    RESET = "reset"
+    """A reset leaves no points."""
+    LIST = "list"
+    """Each customer of a list is adjusted, or nobody where one of them is unknown or has too few points."""
+    LISTED_TWICE = "listed_twice"
+    REPLAY = "replay"
+    """The same key again gives the same answer, and no points."""
+    KEY_REUSED = "key_reused"
+    HISTORY = "history"
+    """An adjustment stands in the history, with its reason."""
+    UNKNOWN_CUSTOMER = "unknown_customer"
+    INVALID = "invalid"
+    UNREADABLE = "unreadable"
+    MEDIA_TYPE = "media_type"
+    MISSING_CREDENTIALS = "missing_credentials"
+    WRONG_CREDENTIALS = "wrong_credentials"
+    SCOPE = "scope"
+    """A credential that may only read changes nothing."""
+    UNKNOWN_PATH = "unknown_path"
+    WRONG_METHOD = "wrong_method"
+    RATE_LIMIT_HEADERS = "rate_limit_headers"
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that shows a behaviour, told as what differs from a plain one of the operation, and its answer.
+
+    ``path_values``, ``query``, ``headers`` and ``body`` have what stands in the place of the plain request's, and
+    ``without`` names fields of its body that are left out. ``moves`` are the points by which the known customer's
+    balance changes; ``says`` is text that stands in the answer.
+    """
+
+    operation: str
+    status: int
+    path_values: Mapping[str, str] = {}
+    query: Mapping[str, str] = {}
+    headers: Mapping[str, str] = {}
+    body: Mapping[str, Any] = {}
+    without: tuple[str, ...] = ()
+    moves: int = 0
+    says: str = ""
+
+
 class Behaviour(msgspec.Struct, frozen=True):
-    """One thing a vendor does, how that is known, and where."""
+    """One thing a vendor does, how that is known, and where; ``shown_by`` is what shows it from outside."""
 
     does: str
     evidence: Evidence
     source: str
+    shown_by: tuple[Promise | Shown, ...] = ()
 
 
 class RateLimit(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from loyalty_gateway.customer import (
     sought,
 )
 from loyalty_gateway.moment import iso_milliseconds
-from loyalty_gateway.vendor import Answer, Behaviour, Evidence, ValidRequest
+from loyalty_gateway.vendor import Answer, Behaviour, Evidence, Shown, ValidRequest
 
 _ORDERS = {"updatedAt": CustomerOrder.UPDATED, "createdAt": CustomerOrder.NUMBER}
 _SOURCE = "api"
@@ -123,11 +123,17 @@ BEHAVIOURS = (
         Evidence.DOCUMENTED,
         "create customer page",
     ),
-    Behaviour("A customer is read by id.", Evidence.DOCUMENTED, "get customer page"),
+    Behaviour(
+        "A customer is read by id.",
+        Evidence.DOCUMENTED,
+        "get customer page",
+        (Shown(operation="getCustomer", status=200),),
+    ),
     Behaviour(
         "Lists have 20 customers to a page, at most 100, and those changed last come first.",
         Evidence.DOCUMENTED,
         "list customers page",
+        (Shown(operation="listCustomers", query={"limit": "101"}, status=400),),
     ),
     Behaviour(
         "search finds a part of the name, email address or phone number, in either case of letters.",
@@ -141,14 +147,27 @@ BEHAVIOURS = (
     ),
     Behaviour("A customer is found who has one of the sources and all of the tags.", Evidence.OUR_DEFAULT, "-"),
     Behaviour("A customer who is made here has the source api.", Evidence.OUR_DEFAULT, "-"),
-    Behaviour("sort takes updatedAt and createdAt, with asc or desc; others are 400.", Evidence.OUR_DEFAULT, "-"),
+    Behaviour(
+        "sort takes updatedAt and createdAt, with asc or desc; others are 400.",
+        Evidence.OUR_DEFAULT,
+        "-",
+        (
+            Shown(operation="listCustomers", query={"sort": "createdAt:asc"}, status=200),
+            Shown(operation="listCustomers", query={"sort": "points:asc"}, status=400),
+        ),
+    ),
     Behaviour(
         "A customer who is changed during a walk through pages sorted by updatedAt is on another page afterwards.",
         Evidence.INFERRED,
         "the list is sorted by the last change, by default",
     ),
     Behaviour("Phone numbers are compared letter by letter.", Evidence.OUR_DEFAULT, "-"),
-    Behaviour("A page past the last is empty.", Evidence.OUR_DEFAULT, "-"),
+    Behaviour(
+        "A page past the last is empty.",
+        Evidence.OUR_DEFAULT,
+        "-",
+        (Shown(operation="listCustomers", query={"page": "999999"}, status=200, says='"data":[]'),),
+    ),
     Behaviour(
         "An email address or phone number that a customer has already is 409 CONFLICT.", Evidence.OUR_DEFAULT, "-"
     ),

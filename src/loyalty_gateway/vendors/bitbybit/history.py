@@ -3,7 +3,7 @@
 from loyalty_gateway.adjustment import customer_reference
 from loyalty_gateway.customer import Customer, CustomerQuery, History, HistoryQuery, Only
 from loyalty_gateway.moment import iso_microseconds, microseconds_of
-from loyalty_gateway.vendor import Answer, Behaviour, Evidence, ValidRequest
+from loyalty_gateway.vendor import Answer, Behaviour, Evidence, Promise, Shown, ValidRequest
 from loyalty_gateway.vendors.bitbybit.wallet import entry_of, wallet_of
 
 _FILTERS = {"all": Only.ALL, "points_added": Only.ADDED, "points_deducted": Only.DEDUCTED}
@@ -53,11 +53,22 @@ def _limit(request: ValidRequest) -> int:
 
 
 BEHAVIOURS = (
-    Behaviour("A customer's wallet is read by itself.", Evidence.DOCUMENTED, "wallet page"),
+    Behaviour(
+        "A customer's wallet is read by itself.",
+        Evidence.DOCUMENTED,
+        "wallet page",
+        (Shown(operation="getLoyaltyWallet", status=200, says="availablePoints"),),
+    ),
     Behaviour(
         "The history is filtered by all, points_added or points_deducted; a page has 20 entries, at most 100.",
         Evidence.DOCUMENTED,
         "point history page",
+        (
+            Shown(
+                operation="getLoyaltyPointHistory", query={"filter": "points_added", "limit": "100"}, status=200
+            ),
+            Shown(operation="getLoyaltyPointHistory", query={"limit": "101"}, status=400),
+        ),
     ),
     Behaviour(
         "The history comes newest first, and before excludes the moment it names.",
@@ -70,7 +81,12 @@ BEHAVIOURS = (
         "paging by a time that several entries show would lose some",
     ),
     Behaviour("nextBefore is null on the last page.", Evidence.OUR_DEFAULT, "-"),
-    Behaviour("Reading needs the scope customers.read.", Evidence.INFERRED, "scopes are resource and action"),
+    Behaviour(
+        "Reading needs the scope customers.read.",
+        Evidence.INFERRED,
+        "scopes are resource and action",
+        (Promise.SCOPE,),
+    ),
     Behaviour(
         "The history holds every entry of the wallet, whichever vendor's API wrote it.", Evidence.OUR_DEFAULT, "-"
     ),
@@ -79,5 +95,9 @@ BEHAVIOURS = (
         "are ignored.",
         Evidence.OUR_DEFAULT,
         "-",
+        (
+            Shown(operation="getLoyaltyPointHistory", query={"filter": "spent"}, status=400),
+            Shown(operation="getLoyaltyPointHistory", query={"noSuchParameter": "1"}, status=200),
+        ),
     ),
 )

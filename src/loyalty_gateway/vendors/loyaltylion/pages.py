@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from loyalty_gateway.problem import Code, Problem, Violation
-from loyalty_gateway.vendor import Behaviour, Evidence, ValidRequest
+from loyalty_gateway.vendor import Behaviour, Evidence, Shown, ValidRequest
 
 LARGEST_PAGE: Final = 500
 """How many a page has at most; 100 unless asked otherwise."""
@@ -174,6 +174,11 @@ BEHAVIOURS = (
         "A cursor that was changed, or is of another list, is 400 with details on cursor.",
         Evidence.OUR_DEFAULT,
         "-",
+        (
+            Shown(
+                operation="transactions.listTransactions", query={"cursor": "made-up"}, status=400, says="cursor"
+            ),
+        ),
     ),
     Behaviour(
         "A Link header has the cursors as absolute addresses, previous before next.",
@@ -185,7 +190,17 @@ BEHAVIOURS = (
         Evidence.DOCUMENTED,
         "https://developers.loyaltylion.com/api/resources/customers; for transactions it is inferred from there",
     ),
-    Behaviour("A query parameter without a value is 400.", Evidence.OUR_DEFAULT, "-"),
+    Behaviour(
+        "A query parameter without a value is 400.",
+        Evidence.OUR_DEFAULT,
+        "-",
+        (Shown(operation="customers.listCustomers", query={"limit": ""}, status=400),),
+    ),
     Behaviour("A moment without an offset is UTC.", Evidence.OUR_DEFAULT, "-"),
-    Behaviour("Query parameters that nobody knows are ignored.", Evidence.OBSERVED, "client code"),
+    Behaviour(
+        "Query parameters that nobody knows are ignored.",
+        Evidence.OBSERVED,
+        "client code",
+        (Shown(operation="customers.listCustomers", query={"no_such_parameter": "1"}, status=200),),
+    ),
 )

@@ -5,7 +5,7 @@ from typing import Any, Final
 from loyalty_gateway.adjustment import OWN_NAMESPACE, CustomerReference, Entry, Everyone
 from loyalty_gateway.customer import Customer, History, HistoryQuery
 from loyalty_gateway.moment import iso_milliseconds
-from loyalty_gateway.vendor import Answer, Behaviour, Evidence, ValidRequest
+from loyalty_gateway.vendor import Answer, Behaviour, Evidence, Promise, Shown, ValidRequest
 from loyalty_gateway.vendors.loyaltylion import pages
 from loyalty_gateway.vendors.loyaltylion.customers import addressed
 from loyalty_gateway.vendors.loyaltylion.moments import from_moment, until_moment
@@ -98,12 +98,23 @@ BEHAVIOURS = (
         "The reason of an adjustment is the note of its transaction, null where none was given.",
         Evidence.INFERRED,
         "the transactions page, where an adjustment has a note",
+        (Promise.HISTORY,),
     ),
     Behaviour(
         "Whatever changed points is an adjustment, through whichever vendor's API it came.",
         Evidence.OUR_DEFAULT,
         "-",
     ),
-    Behaviour("A wish for CSV is refused with 400.", Evidence.OUR_DEFAULT, "its columns are not documented"),
-    Behaviour("A customer_id that nobody has is 404.", Evidence.OUR_DEFAULT, "-"),
+    Behaviour(
+        "A wish for CSV is refused with 400.",
+        Evidence.OUR_DEFAULT,
+        "its columns are not documented",
+        (Shown(operation="transactions.listTransactions", query={"type": "csv"}, status=400),),
+    ),
+    Behaviour(
+        "A customer_id that nobody has is 404.",
+        Evidence.OUR_DEFAULT,
+        "-",
+        (Shown(operation="transactions.listTransactions", query={"customer_id": "9007199254740991"}, status=404),),
+    ),
 )

@@ -15,7 +15,7 @@ from loyalty_gateway.customer import (
     sought,
 )
 from loyalty_gateway.moment import iso_milliseconds
-from loyalty_gateway.vendor import Answer, Behaviour, Evidence, ValidRequest
+from loyalty_gateway.vendor import Answer, Behaviour, Evidence, Shown, ValidRequest
 from loyalty_gateway.vendors.mage.resource import attributes, customer_of, identifier_of, page, page_meta
 
 ORDERS = {
@@ -151,7 +151,12 @@ BEHAVIOURS = (
         Evidence.DOCUMENTED,
         "customer object page",
     ),
-    Behaviour("exclude_vip=true makes vip_tier null.", Evidence.DOCUMENTED, "retrieve a customer page"),
+    Behaviour(
+        "exclude_vip=true makes vip_tier null.",
+        Evidence.DOCUMENTED,
+        "retrieve a customer page",
+        (Shown(operation="getCustomer", query={"exclude_vip": "true"}, status=200, says='"vip_tier":null'),),
+    ),
     Behaviour("exclude_vip takes truth in other spellings too: True, yes, on, 1.", Evidence.OUR_DEFAULT, "-"),
     Behaviour(
         "filter[email] finds customers by a part of the address, in either case.",
@@ -159,12 +164,16 @@ BEHAVIOURS = (
         "list customers page",
     ),
     Behaviour(
-        "Lists have 20 to a page, at most 100, and come newest first.", Evidence.DOCUMENTED, "pagination page"
+        "Lists have 20 to a page, at most 100, and come newest first.",
+        Evidence.DOCUMENTED,
+        "pagination page",
+        (Shown(operation="listCustomers", query={"page[size]": "101"}, status=400),),
     ),
     Behaviour(
         "Enrolling answers 201 for a new customer and 200 for one enrolled already, whom it leaves as they are.",
         Evidence.DOCUMENTED,
         "enroll a customer page",
+        (Shown(operation="enrollCustomer", status=200),),
     ),
     Behaviour(
         "An update changes the fields it names; null takes a date away.",
@@ -188,6 +197,10 @@ BEHAVIOURS = (
         "A page, size, sort or filter that is not documented is refused with 400; unknown parameters are ignored.",
         Evidence.OUR_DEFAULT,
         "-",
+        (
+            Shown(operation="listCustomers", query={"sort": "height"}, status=400),
+            Shown(operation="listCustomers", query={"no_such_parameter": "1"}, status=200),
+        ),
     ),
     Behaviour(
         "Enrolling takes any Shopify id and knows no more than that: Shopify is not asked, no points are given.",

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from loyalty_gateway.adjustment import OWN_NAMESPACE, CustomerReference
 from loyalty_gateway.customer import Customer, CustomerQuery, Customers, CustomersQuery, sought
-from loyalty_gateway.vendor import Answer, Behaviour, Evidence, ValidRequest
+from loyalty_gateway.vendor import Answer, Behaviour, Evidence, Shown, ValidRequest
 from loyalty_gateway.vendors.salla.dates import day_begins, day_ends, php_date, php_day
 from loyalty_gateway.vendors.salla.pages import page_of, pagination
 
@@ -174,6 +174,12 @@ BEHAVIOURS = (
         "A number that no customer has is 404, with 404 as the error's code.",
         Evidence.DOCUMENTED,
         "https://docs.salla.dev/5394122e0, example of the 404; its Arabic text is that of the other 404s",
+        (Shown(operation="Customer-Details", path_values={"customer": "999999999999999999"}, status=404),),
     ),
-    Behaviour("A path that is not a number of up to 18 digits is 422 on customer.", Evidence.OUR_DEFAULT, "-"),
+    Behaviour(
+        "A path that is not a number of up to 18 digits is 422 on customer.",
+        Evidence.OUR_DEFAULT,
+        "-",
+        (Shown(operation="Customer-Details", path_values={"customer": "jane"}, status=422, says="customer"),),
+    ),
 )

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from loyalty_gateway.adjustment import Entry, Wallet
 from loyalty_gateway.customer import History, HistoryQuery, Only
-from loyalty_gateway.vendor import Answer, Behaviour, Evidence, ValidRequest
+from loyalty_gateway.vendor import Answer, Behaviour, Evidence, Promise, ValidRequest
 from loyalty_gateway.vendors.salla.customers import customer_spelt
 from loyalty_gateway.vendors.salla.dates import php_date
 from loyalty_gateway.vendors.salla.language import in_language
@@ -93,5 +93,6 @@ BEHAVIOURS = (
         "Reading needs the scope customers.read.",
         Evidence.DOCUMENTED,
         "https://docs.salla.dev/12250577e0, https://docs.salla.dev/5394121e0, https://docs.salla.dev/5394122e0",
+        (Promise.SCOPE,),
     ),
 )

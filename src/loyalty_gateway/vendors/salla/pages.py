@@ -4,7 +4,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 from loyalty_gateway.customer import page_at
-from loyalty_gateway.vendor import Behaviour, Evidence, ValidRequest
+from loyalty_gateway.vendor import Behaviour, Evidence, Shown, ValidRequest
 
 _LARGEST_SIZE: Final = 60
 
@@ -65,6 +65,7 @@ BEHAVIOURS = (
         "per_page sets the size of a page in any list, 60 at most.",
         Evidence.DOCUMENTED,
         "https://docs.salla.dev/421124m0",
+        (Shown(operation="List-Customers", query={"per_page": "61"}, status=422),),
     ),
     Behaviour(
         "Links that lead nowhere are left out, and links without any are an empty object.",
@@ -72,10 +73,16 @@ BEHAVIOURS = (
         "https://docs.salla.dev/421124m0; the example of List Customers has an empty list instead",
     ),
     Behaviour("An empty list has one page.", Evidence.INFERRED, "the paginator whose keys these are"),
-    Behaviour("A page beyond the last is empty.", Evidence.OUR_DEFAULT, "-"),
+    Behaviour(
+        "A page beyond the last is empty.",
+        Evidence.OUR_DEFAULT,
+        "-",
+        (Shown(operation="List-Customers", query={"page": "99999"}, status=200, says='"data":[]'),),
+    ),
     Behaviour(
         "A page, a size, a day or an extra field that is not valid is 422 on the parameter; so is an empty one.",
         Evidence.OUR_DEFAULT,
         "-",
+        (Shown(operation="List-Customers", query={"page": "0"}, status=422, says="page"),),
     ),
 )

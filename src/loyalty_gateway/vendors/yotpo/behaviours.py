@@ -1,6 +1,6 @@
 """What Yotpo does with customers, and how that is known."""
 
-from loyalty_gateway.vendor import Behaviour, Evidence
+from loyalty_gateway.vendor import Behaviour, Evidence, Promise, Shown
 
 BEHAVIOURS = (
     Behaviour(
@@ -32,6 +32,11 @@ BEHAVIOURS = (
         "with_history and with_referral_code are false unless said, and add history_items and referral_code.",
         Evidence.DOCUMENTED,
         "both customer details pages",
+        (
+            Shown(
+                operation="fetchCustomerDetails", query={"with_history": "true"}, status=200, says="history_items"
+            ),
+        ),
     ),
     Behaviour(
         "The customer has the vendor's keys, thirty_party_id beside third_party_id among them.",
@@ -52,6 +57,7 @@ BEHAVIOURS = (
         "The action of a history item is the history_title.",
         Evidence.INFERRED,
         "clients search the history for a reference that they put there",
+        (Promise.HISTORY,),
     ),
     Behaviour(
         "A history item is Approved, and completed when it was created; hidden adjustments stand there too.",
@@ -78,7 +84,12 @@ BEHAVIOURS = (
         Evidence.OUR_DEFAULT,
         "the ledger has none of them",
     ),
-    Behaviour("A look-up on the Loyalty API of nobody is 404.", Evidence.DOCUMENTED, "customer details page"),
+    Behaviour(
+        "A look-up on the Loyalty API of nobody is 404.",
+        Evidence.DOCUMENTED,
+        "customer details page",
+        (Shown(operation="fetchCustomerDetails", query={"customer_id": "nobody-at-all"}, status=404),),
+    ),
     Behaviour(
         "The App Developer API wraps its look-up and its answer in customers.",
         Evidence.DOCUMENTED,
@@ -93,6 +104,14 @@ BEHAVIOURS = (
         'Its look-up of nobody is 400 {"error":"Customer does not exist"}.',
         Evidence.SEEN_IN_CLIENTS,
         "public client code",
+        (
+            Shown(
+                operation="retrieveStoreCustomerDetails",
+                body={"customers": {"customer_id": "nobody-at-all"}},
+                status=400,
+                says="Customer does not exist",
+            ),
+        ),
     ),
     Behaviour(
         "missing_store_customer: 404 in the options gives the other body that it is seen to give.",

@@ -1,0 +1,205 @@
+"""A contract run from beginning to end: behaviours, documented examples, generated requests, points given back."""
+
+import random
+import string
+import time
+from collections.abc import Callable, Iterator
+from itertools import count, islice
+from typing import Final
+
+from loyalty_gateway.contract_run.behaviours import check_behaviours
+from loyalty_gateway.contract_run.beside import wrong_requests
+from loyalty_gateway.contract_run.client import Client, NoAnswer, OutOfTime, Unreachable
+from loyalty_gateway.contract_run.conformance import Conformance
+from loyalty_gateway.contract_run.examples import examples
+from loyalty_gateway.contract_run.generated import Generator, as_request, is_valid, on_known
+from loyalty_gateway.contract_run.setup import Customer, Setup
+from loyalty_gateway.contract_run.stage import CannotShow, NoVerdict, Stage, Violated
+from loyalty_gateway.contract_run.verdict import Report
+from loyalty_gateway.customer import CustomerQuery, CustomersQuery, HistoryQuery
+from loyalty_gateway.problem import Code, Problem
+from loyalty_gateway.spec.judge import Spoken
+from loyalty_gateway.vendor import Operation
+
+_BATCH: Final = 8
+_FOR_BEHAVIOURS: Final = 0.6
+_FOR_ALL_CHECKS: Final = 0.9
+_GIVING_BACK_SECONDS: Final = 5.0
+_LARGEST_STEP: Final = 1_000_000_000
+_MOST_STEPS: Final = 40
+_NOBODY_IS_KNOWN: Final = frozenset({Code.UNKNOWN_CUSTOMER})
+_BEYOND_THE_DOCUMENT: Final = _NOBODY_IS_KNOWN | {
+    Code.AMOUNT_OUT_OF_RANGE,
+    Code.KEY_IN_FLIGHT,
+    Code.KEY_REUSED,
+    Code.CUSTOMER_CONFLICT,
+    Code.CUSTOMER_EXCLUDED,
+    Code.TOO_FEW_POINTS,
+    Code.BALANCE_OVERFLOW,
+    Code.RECORD_BUSY,
+}
+"""For these a server may refuse what its document admits, since they depend on what it knows."""
+
+OnProgress = Callable[[str, float], None]
+"""Hears what is looked at, and which part of the time is over."""
+
+
+def run(setup: Setup, *, seconds: float, seed: int, on_progress: OnProgress, rounds: int | None = None) -> Report:
+    """Holds the server against the document and the vendor's behaviours, for at most so many seconds.
+
+    ``rounds`` of generated requests are sent, or as many as there is time for.
+
+    Raises:
+        Unreachable: no connection could be made, so that nothing can be said.
+        ConfigurationError: schemathesis is not installed.
+    """
+    began = time.monotonic()
+    generator = Generator(setup, seed)
+    whole = max(1.0, seconds - min(_GIVING_BACK_SECONDS, seconds / 10))
+    conformance = Conformance(setup)
+    requests = count()
+
+    def note(told: str) -> None:
+        on_progress(told, min(1.0, (time.monotonic() - began) / seconds))
+
+    def hear(exchange: object) -> None:
+        next(requests)
+        conformance.hear(exchange)  # type: ignore[arg-type]
+
+    client = Client(setup, hear)
+    client.allow(began + whole * _FOR_BEHAVIOURS, _FOR_BEHAVIOURS)
+    # What is kept at the server, such as keys, must be new in each run, whereas the requests come from the seed.
+    stage = Stage(
+        setup, client, "".join(random.SystemRandom().choices(string.ascii_lowercase + string.digits, k=10))
+    )
+    try:
+        before = [_balance(stage, customer) for customer in setup.customers[:2]]
+        checks = check_behaviours(stage, note)
+        client.allow(began + whole, _FOR_ALL_CHECKS)
+        _documented(stage, conformance, note)
+        _generated(stage, conformance, generator, note, rounds)
+        # What was moved is given back even if something took longer than it should.
+        client.allow(max(began + seconds, time.monotonic() + _GIVING_BACK_SECONDS))
+        note("points are given back")
+        notes = list(_given_back(stage, before))
+    finally:
+        client.close()
+    return Report(
+        vendor=setup.vendor.name,
+        title=setup.vendor.title,
+        url=setup.url,
+        seed=seed,
+        seconds=round(time.monotonic() - began, 1),
+        requests=next(requests),
+        checks=(*conformance.checks(), *checks),
+        decisions=tuple(conformance.decisions()),
+        not_covered=conformance.not_covered(),
+        notes=tuple(notes),
+    )
+
+
+def _documented(stage: Stage, conformance: Conformance, note: Callable[[str], None]) -> None:
+    for operation in _callable(stage):
+        note(f"documented examples of {operation.id}")
+        for spoken in examples(stage, operation):
+            if not _sent(stage, conformance, operation, spoken):
+                return
+
+
+def _generated(
+    stage: Stage,
+    conformance: Conformance,
+    generator: Generator,
+    note: Callable[[str], None],
+    rounds: int | None,
+) -> None:
+    operations = _callable(stage)
+    beside = {one.id: wrong_requests(stage, one, generator.seed) for one in operations}
+    for number in count() if rounds is None else range(rounds):
+        for operation in operations:
+            for kind in ("wrong", "invalid", "valid"):
+                if stage.client.seconds_left <= 0:
+                    return
+                note(f"{kind} requests of {operation.id}")
+                if kind == "wrong":
+                    batch = list(islice(beside[operation.id], _BATCH))
+                else:
+                    batch = generator.requests(operation, valid=kind == "valid", number=number, count=_BATCH)
+                for spoken in batch:
+                    if not _sent(stage, conformance, operation, spoken):
+                        return
+
+
+def _callable(stage: Stage) -> list[Operation]:
+    return [one for one in stage.setup.operations if stage.setup.access(one) is not None]
+
+
+def _sent(stage: Stage, conformance: Conformance, operation: Operation, spoken: Spoken) -> bool:
+    """Whether there is time for more; a request that would touch somebody unknown is passed over."""
+    known = on_known(stage, operation, spoken)
+    if known is None:
+        return True
+    access = stage.setup.access(operation)
+    assert access is not None
+    try:
+        exchange = stage.client.send(operation, known, access)
+    except OutOfTime:
+        return False
+    except NoAnswer as error:
+        conformance.no_answer(operation, f"no answer came ({error})")
+        return True
+    valid = is_valid(stage, operation, known)
+    conformance.hear_request(exchange, valid=valid, rightful=_rightful(stage, operation, known))
+    return True
+
+
+def _rightful(stage: Stage, operation: Operation, spoken: Spoken) -> frozenset[int]:
+    """The statuses with which the vendor refuses what its document admits, this request at least."""
+    request = as_request(stage, spoken)
+    asks = operation.asks
+    reads = asks in {CustomerQuery, CustomersQuery, HistoryQuery}
+    codes = set(_NOBODY_IS_KNOWN if reads else _BEYOND_THE_DOCUMENT)
+    problems = [Problem(code) for code in codes]
+    try:
+        operation.parse_request(request)
+    except Problem as problem:
+        problems.append(problem)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        pass
+    return frozenset(stage.refusal(operation, problem, request).status for problem in problems)
+
+
+def _balance(stage: Stage, customer: Customer) -> int | None:
+    """The customer's balance before anything is moved; ``None`` where it cannot be read."""
+    try:
+        return stage.balance(customer)
+    except (CannotShow, Violated, NoAnswer, OutOfTime):
+        return None
+
+
+def _given_back(stage: Stage, before: list[int | None]) -> Iterator[str]:
+    """What became of the customers' points, a sentence each."""
+    for customer, points in zip(stage.setup.customers, before, strict=False):
+        who = stage.setup.spelt(customer)
+        if points is None:
+            yield f"{who}: the balance could not be read, so no points were given back"
+            continue
+        try:
+            left = _moved_back(stage, customer, points)
+        except (CannotShow, NoVerdict, Violated, NoAnswer, OutOfTime, Problem, Unreachable) as error:
+            yield f"{who}: points could not be given back ({error})"
+            continue
+        told = "has the points of before" if left == 0 else f"has {left:+} points against before"
+        yield f"{who} {told}; histories and lifetime counters keep what was moved"
+
+
+def _moved_back(stage: Stage, customer: Customer, points: int) -> int:
+    """How many points are left to give back, when no more can be done; raises as ``Stage.move`` does."""
+    left = stage.balance(customer) - points
+    for _ in range(_MOST_STEPS):
+        if not left:
+            break
+        # A vendor may bound what one adjustment moves.
+        stage.move(max(-_LARGEST_STEP, min(_LARGEST_STEP, -left)), customer)
+        left = stage.balance(customer) - points
+    return left

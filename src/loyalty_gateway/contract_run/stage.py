@@ -1,0 +1,327 @@
+"""What every probe needs: tasks said in the vendor's words, balances read, answers compared."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET
+
+from loyalty_gateway.adjustment import Adjustment, CustomerReference, Everyone, Lifetime
+from loyalty_gateway.contract_run.client import Client, Exchange
+from loyalty_gateway.contract_run.setup import Customer, Setup
+from loyalty_gateway.customer import (
+    CustomerQuery,
+    CustomersQuery,
+    CustomerUpdate,
+    Enrolment,
+    Existing,
+    HistoryQuery,
+)
+from loyalty_gateway.problem import Code, Problem
+from loyalty_gateway.spec.judge import Spoken
+from loyalty_gateway.told import Told, ToldCustomer, ToldCustomers, ToldHistory
+from loyalty_gateway.upstream.credentials import Presented
+from loyalty_gateway.upstream.phrasebook import as_received
+from loyalty_gateway.vendor import Answer, Operation, Request, Task, ValidRequest
+
+_MOST_PAGES: Final = 30
+_UNREADABLE: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+class Violated(Exception):  # noqa: N818 - a finding, not an error of the program
+    """What was to hold does not; the message says what was seen."""
+
+    def __init__(self, told: str, exchange: Exchange | None = None) -> None:
+        super().__init__(told)
+        self.exchange = exchange
+
+
+class CannotShow(Exception):  # noqa: N818 - not an error of the program
+    """Nothing can be said here, for the reason in the message, before anything was asked."""
+
+
+class NoWords(CannotShow):
+    """The vendor's operation cannot say it at all, so that there is nothing to show."""
+
+
+class NoVerdict(Exception):  # noqa: N818 - not an error of the program
+    """A probe that has begun cannot be brought to an end."""
+
+
+class Stage:
+    """The server and the known customers; keys and reasons are made of ``run``, so that runs never share one."""
+
+    def __init__(self, setup: Setup, client: Client, run: str) -> None:
+        self.setup = setup
+        self.client = client
+        self.vendor = setup.vendor
+        self._run = run
+        self._numbers = iter(range(1, 1_000_000))
+        self.namespaces = setup.vendor.namespaces(setup.options)
+
+    # Who
+
+    def name(self, customer: Customer) -> CustomerReference:
+        """The customer's name in the vendor's preferred namespace."""
+        for namespace in self.namespaces:
+            for reference in customer:
+                if reference.namespace == namespace:
+                    return reference
+        raise CannotShow("the customer has no name at this vendor")
+
+    @property
+    def first(self) -> Customer:
+        """The customer whose points are moved."""
+        return self.setup.customers[0]
+
+    @property
+    def second(self) -> Customer:
+        """Another one; raises CannotShow where only one is known."""
+        if len(self.setup.customers) < 2:
+            raise CannotShow("only one customer is known")
+        return self.setup.customers[1]
+
+    def nobody(self) -> CustomerReference:
+        """A name of the same kind as a known one, which nobody has."""
+        known = self.name(self.first)
+        if self.setup.enrols:
+            raise CannotShow("the merchant takes in customers whom nobody knows")
+        kind, _, domain = known.value.partition("@")
+        digits = known.value.isdigit()
+        made = "9" * len(known.value) if digits else f"{kind}-nobody{domain and '@' + domain}"
+        return CustomerReference(known.namespace, made)
+
+    def fresh(self, word: str) -> str:
+        """Text that this run used nowhere else."""
+        return f"{word}-{self._run}-{next(self._numbers)}"
+
+    # Saying
+
+    def adjusting(self) -> list[Operation]:
+        """The operations that adjust and can be called."""
+        return [
+            one for one in self.setup.operations if one.asks is Adjustment and self.setup.access(one) is not None
+        ]
+
+    def adjustment(self, points_delta: int | None, *customers: CustomerReference, **more: Any) -> Adjustment:
+        """An adjustment of these customers, by default of the first known one."""
+        return Adjustment(
+            customers=customers or (self.name(self.first),),
+            points_delta=points_delta,
+            lifetime=Lifetime.EARN_AND_BURN,
+            reason=more.pop("reason", "Contract run"),
+            **more,
+        )
+
+    def said(self, operation: Operation, task: Task) -> ValidRequest:
+        """The task as the operation says it; raises NoWords where it cannot."""
+        request = operation.said(task, self.setup.options)
+        if request is None:
+            raise NoWords(f"{operation.id} has no words for it")
+        return request
+
+    def plain(self, operation: Operation) -> ValidRequest:
+        """A small request of the operation that keeps the document; the server grants it if it can."""
+        name = self.name(self.first)
+        tasks: tuple[Task, ...] = (
+            self.adjustment(1),
+            self.adjustment(-1),
+            CustomerQuery(references=self.first),
+            *self.histories(name),
+            HistoryQuery(customer=Everyone.EVERYONE, limit=20),
+            CustomersQuery(limit=10),
+            CustomerUpdate(customer=name, changes={"date_of_birth": "1990-05-17"}),
+            Enrolment(references=self.first),
+            *(Enrolment(references=(one,), existing=Existing.REFUSE) for one in self.first),
+        )
+        for task in tasks:
+            request = operation.said(task, self.setup.options) if isinstance(task, operation.asks) else None
+            if request is not None:
+                return request
+        raise CannotShow(f"{operation.id} cannot be said plainly")
+
+    def histories(self, name: CustomerReference) -> tuple[HistoryQuery, ...]:
+        """Ways to ask for a history, of which a vendor has words for one."""
+        return (
+            HistoryQuery(customer=name, limit=20),
+            HistoryQuery(customer=name, limit=20, newest_first=False),
+            HistoryQuery(customer=name, limit=None, newest_first=False),
+        )
+
+    def ask(  # noqa: PLR0913 - what may be wrong with a request
+        self,
+        operation: Operation,
+        request: ValidRequest,
+        *,
+        access: Presented | None = None,
+        raw: bytes | None = None,
+        media_type: str | None = None,
+        counts: bool = True,
+    ) -> Exchange:
+        """Sends a request, with credentials that suffice by default; raises CannotShow where there are none."""
+        access = access or self.setup.access(operation)
+        if access is None:
+            raise CannotShow(f"no credential may call {operation.id}")
+        return self.client.send(
+            operation, self.spoken(operation, request, media_type), access, raw=raw, counts=counts
+        )
+
+    def spoken(self, operation: Operation, request: ValidRequest, media_type: str | None = None) -> Spoken:
+        """The request as it goes over the wire."""
+        kinds = self.setup.described(operation).media_types
+        has_body = request.body is not None
+        return Spoken(
+            path_values=request.path_values,
+            query=request.query,
+            headers=request.headers,
+            media_type=media_type or (kinds[0] if kinds and has_body else ""),
+            body=request.body if has_body else UNSET,
+        )
+
+    # Understanding
+
+    def received(self, operation: Operation, request: ValidRequest) -> Request:
+        """The request as the server gets it."""
+        return as_received(self.vendor, operation, self.setup.described(operation), request)
+
+    def told(self, operation: Operation, exchange: Exchange, request: ValidRequest) -> Told | None:
+        """What a successful answer tells; raises Violated for one that cannot be read."""
+        try:
+            return operation.parse_response(exchange.answer, request)
+        except _UNREADABLE as error:
+            raise Violated("the answer cannot be read as the vendor's", exchange) from error
+
+    def code(self, operation: Operation, exchange: Exchange) -> Code | None:
+        """What a refusal says."""
+        try:
+            return self.vendor.parse_problem(exchange.answer, operation)
+        except _UNREADABLE:
+            return None
+
+    def refusal(self, operation: Operation, problem: Problem, request: ValidRequest) -> Answer:
+        """How the vendor refuses the request for that."""
+        return self.vendor.render_problem(problem, self.received(operation, request))
+
+    # Balances
+
+    def balance(self, customer: Customer) -> int:
+        """The points that the customer can spend; raises CannotShow where no operation tells them."""
+        for operation in self.vendor.operations:
+            if self.setup.access(operation) is None:
+                continue
+            request = operation.said(CustomerQuery(references=customer), self.setup.options)
+            if request is not None and (points := self._balance_told(operation, request, customer)) is not None:
+                return points
+        raise CannotShow("nothing here tells a balance")
+
+    def _balance_told(self, operation: Operation, request: ValidRequest, customer: Customer) -> int | None:
+        exchange = self.ask(operation, request)
+        if not is_success(exchange.answer):
+            return None
+        for one in _customers(self.told(operation, exchange, request)):
+            known = set(one.references)
+            if (not known or known & set(customer)) and isinstance(one.wallet.available, int):
+                return one.wallet.available
+        return None
+
+    def move(self, points_delta: int, customer: Customer) -> Exchange:
+        """Adjusts somebody by so much, by whichever operation can; raises NoVerdict where that is refused."""
+        task = self.adjustment(points_delta, self.name(customer))
+        for operation in self.vendor.operations:
+            if operation.asks is not Adjustment or self.setup.access(operation) is None:
+                continue
+            request = operation.said(task, self.setup.options)
+            if request is not None:
+                exchange = self.ask(operation, request)
+                if not is_success(exchange.answer):
+                    raise NoVerdict(f"{points_delta:+} points were refused with {exchange.answer.status}")
+                return exchange
+        raise CannotShow("nothing here adjusts")
+
+    def stock(self, customer: Customer, points: int) -> int:
+        """Sees to it that the customer has at least so many points, and gives how many there are."""
+        balance = self.balance(customer)
+        if balance >= points:
+            return balance
+        self.move(points - balance, customer)
+        return self.balance(customer)
+
+    def pages(self, operation: Operation, request: ValidRequest) -> Iterator[Told]:
+        """What one page after another tells; raises Violated where one is refused."""
+        following: ValidRequest | None = request
+        for _ in range(_MOST_PAGES):
+            if following is None:
+                return
+            exchange = self.ask(operation, following)
+            if not is_success(exchange.answer):
+                raise Violated(f"a page was refused with {exchange.answer.status}", exchange)
+            told = self.told(operation, exchange, following)
+            if told is not None:
+                yield told
+            try:
+                following = operation.next_request(exchange.answer, following)
+            except _UNREADABLE as error:
+                raise Violated("the answer does not tell of the next page", exchange) from error
+
+
+def _customers(told: Told | None) -> tuple[ToldCustomer, ...]:
+    match told:
+        case ToldCustomers(customers=customers):
+            return customers
+        case ToldHistory(customer=customer) | (ToldCustomer() as customer):
+            return (customer,)
+        case _:
+            return ()
+
+
+def is_success(answer: Answer) -> bool:
+    """Whether the answer says that it was done."""
+    return 200 <= answer.status < 300
+
+
+def differences(expected: Answer, seen: Answer) -> list[str]:
+    """How an answer differs from the vendor's in status, kind of body, shape and headers."""
+    if seen.status != expected.status:
+        return [f"status {seen.status} instead of {expected.status}"]
+    found = [f"the header {name} is missing" for name in expected.headers if name.lower() not in seen.headers]
+    if expected.text is not None:
+        if seen.media_type != expected.media_type:
+            found.append(f"{seen.media_type or 'no body'} instead of {expected.media_type}")
+    elif seen.text is not None:
+        found.append(f"{seen.media_type or 'text'} instead of JSON")
+    elif (expected.body is UNSET) is not (seen.body is UNSET):
+        found.append("a body where there is none" if expected.body is UNSET else "no body")
+    elif expected.body is not UNSET:
+        found += _shapes(msgspec.to_builtins(expected.body, enc_hook=str), seen.body, "")
+    return found
+
+
+def _shapes(expected: Any, seen: Any, place: str) -> Iterator[str]:
+    if isinstance(expected, Mapping) and isinstance(seen, Mapping):
+        yield from (f"{place}/{name} is missing" for name in expected if name not in seen)
+        yield from (f"{place}/{name} is unknown" for name in seen if name not in expected)
+        for name in expected:
+            if name in seen:
+                yield from _shapes(expected[name], seen[name], f"{place}/{name}")
+    elif isinstance(expected, list) and isinstance(seen, list):
+        if expected and seen:
+            yield from _shapes(expected[0], seen[0], f"{place}/*")
+    elif None not in {_kind(expected), _kind(seen)} and _kind(expected) != _kind(seen):
+        yield f"{place or 'the body'} is {_kind(seen)} instead of {_kind(expected)}"
+
+
+def _kind(value: Any) -> str | None:
+    match value:
+        case None:
+            return None
+        case bool():
+            return "a boolean"
+        case int() | float():
+            return "a number"
+        case str() | UUID():
+            return "text"
+        case list() | tuple():
+            return "a list"
+        case _:
+            return "an object"

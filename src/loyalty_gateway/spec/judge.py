@@ -1,0 +1,210 @@
+"""Requests and answers held against a document at any stage of its correction, valid OpenAPI or not."""
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any, Final
+
+import msgspec
+from jsonschema.exceptions import ValidationError
+from openapi_schema_validator import OAS30Validator, OAS31Validator
+from referencing.exceptions import Unresolvable
+
+from loyalty_gateway.vendor import Answer
+
+_MOST_FINDINGS: Final = 50
+_DIGITS: Final = re.compile(r"[+-]?[0-9]+")
+_NUMBER: Final = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_CONSTRAINTS: Final = {
+    *("type", "enum", "const", "required", "not", "anyOf", "oneOf", "pattern", "format", "minLength", "maxLength"),
+    *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+    *("minItems", "maxItems", "uniqueItems"),
+}
+_DEEPEST: Final = 12
+
+
+class Finding(msgspec.Struct, frozen=True, order=True):
+    """One constraint that is not kept: ``aspect`` of the message, the place in it, and the constraint.
+
+    Of an answer the aspects are ``status``, ``media type``, ``headers`` and ``body``; of a request ``path``,
+    ``query``, ``header`` and ``body``.
+    """
+
+    aspect: str
+    place: str
+    constraint: str
+
+    def __str__(self) -> str:
+        return f"{self.aspect}{self.place and f' {self.place}'}: {self.constraint}"
+
+
+class Spoken(msgspec.Struct, frozen=True, kw_only=True):
+    """A request without its credentials, ``body`` parsed, ``UNSET`` for none; header names are in lower case."""
+
+    path_values: Mapping[str, str] = {}
+    query: Mapping[str, str] = {}
+    headers: Mapping[str, str] = {}
+    media_type: str = ""
+    body: Any = msgspec.UNSET
+
+
+class Judge:
+    """What one stage of a document says; operations are found by method and published path."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self._document = document
+        self._components = document.get("components", {})
+        is_30 = str(document.get("openapi", "")).startswith("3.0")
+        self._validator = OAS30Validator if is_30 else OAS31Validator
+        self._made: dict[int, tuple[Any, Any]] = {}
+
+    def knows(self, method: str, template: str) -> bool:
+        """Whether the document has the operation."""
+        return self._operation(method, template) is not None
+
+    def statuses(self, method: str, template: str) -> frozenset[str]:
+        """The declared statuses of an operation."""
+        return frozenset((self._operation(method, template) or {}).get("responses", ()))
+
+    def of_request(self, method: str, template: str, spoken: Spoken) -> tuple[Finding, ...]:
+        """What the request does not keep."""
+        return tuple(sorted(set(islice(self._of_request(method, template, spoken), _MOST_FINDINGS))))
+
+    def _of_request(self, method: str, template: str, spoken: Spoken) -> Iterator[Finding]:
+        operation = self._operation(method, template)
+        if operation is None:
+            return
+        values = {"path": spoken.path_values, "query": spoken.query, "header": spoken.headers}
+        for parameter in self._parameters(template, operation):
+            name, place = parameter["name"], parameter["in"]
+            given = values.get(place, {}).get(name.lower() if place == "header" else name)
+            schema = parameter.get("schema", {})
+            if given is not None:
+                yield from self._broken(schema, self._meant(schema, given), place, name)
+            elif parameter.get("required"):
+                yield Finding(place, name, "required")
+        body = self._resolved(operation.get("requestBody", {}))
+        content = body.get("content", {})
+        if spoken.body is msgspec.UNSET:
+            if body.get("required"):
+                yield Finding("body", "", "required")
+        elif content and spoken.media_type not in content:
+            yield Finding("body", "", "media type")
+        elif content:
+            yield from self._broken(content[spoken.media_type].get("schema", {}), spoken.body, "body", "")
+
+    def of_answer(self, method: str, template: str, answer: Answer) -> tuple[Finding, ...]:
+        """What the answer does not keep."""
+        return tuple(sorted(set(islice(self._of_answer(method, template, answer), _MOST_FINDINGS))))
+
+    def _of_answer(self, method: str, template: str, answer: Answer) -> Iterator[Finding]:
+        responses = (self._operation(method, template) or {}).get("responses", {})
+        status = str(answer.status)
+        declared = responses.get(status) or responses.get(f"{status[0]}XX") or responses.get("default")
+        if declared is None:
+            yield Finding("status", "", f"{status} is not declared")
+            return
+        response = self._resolved(declared)
+        for name, header in response.get("headers", {}).items():
+            yield from self._of_header(name, self._resolved(header), answer.headers.get(name.lower()))
+        content = response.get("content", {})
+        is_empty = answer.text is None and answer.body is msgspec.UNSET
+        if is_empty or not content:
+            if content:
+                yield Finding("body", f"of {status}", "a declared body is missing")
+            elif not is_empty:
+                yield Finding("body", f"of {status}", "no body is declared")
+        elif answer.media_type not in content:
+            yield Finding("media type", f"of {status}", f"is none of {', '.join(content)}")
+        else:
+            value = answer.body if answer.text is None else answer.text
+            yield from self._broken(content[answer.media_type].get("schema", {}), value, "body", f"of {status}")
+
+    def _of_header(self, name: str, header: Mapping[str, Any], given: str | None) -> Iterator[Finding]:
+        schema = header.get("schema", {})
+        if given is not None:
+            yield from self._broken(schema, self._meant(schema, given), "headers", name)
+        elif header.get("required"):
+            yield Finding("headers", name, "required")
+
+    def constraints(self, method: str, template: str) -> frozenset[tuple[str, str, str]]:
+        """Every constraint of an operation's requests, as aspect, place and keyword."""
+        operation = self._operation(method, template) or {}
+        found = set()
+        for parameter in self._parameters(template, operation):
+            place, name = parameter["in"], parameter["name"]
+            if parameter.get("required") and place != "path":
+                found.add((place, name, "required"))
+            found |= {(place, *one) for one in self._constraints(parameter.get("schema", {}), name, 0)}
+        for content in self._resolved(operation.get("requestBody", {})).get("content", {}).values():
+            found |= {("body", *one) for one in self._constraints(content.get("schema", {}), "", 0)}
+        return frozenset(found)
+
+    def _constraints(self, schema: Any, place: str, depth: int) -> Iterator[tuple[str, str]]:
+        if not isinstance(schema, dict) or depth > _DEEPEST:
+            return
+        schema = self._resolved(schema)
+        yield from ((place, keyword) for keyword in schema if keyword in _CONSTRAINTS)
+        if schema.get("additionalProperties") is False:
+            yield place, "additionalProperties"
+        for name, child in schema.get("properties", {}).items():
+            yield from self._constraints(child, f"{place}/{name}", depth + 1)
+        yield from self._constraints(schema.get("items"), f"{place}/*", depth + 1)
+        for child in (*schema.get("allOf", ()), schema.get("then"), schema.get("else")):
+            yield from self._constraints(child, place, depth + 1)
+
+    def _operation(self, method: str, template: str) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = self._document.get("paths", {}).get(template, {}).get(method.lower())
+        return found
+
+    def _parameters(self, template: str, operation: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        shared = self._document.get("paths", {}).get(template, {}).get("parameters", ())
+        yield from (self._resolved(parameter) for parameter in (*shared, *operation.get("parameters", ())))
+
+    def _resolved(self, node: dict[str, Any]) -> dict[str, Any]:
+        while "$ref" in node:
+            target: Any = self._document
+            for part in node["$ref"].removeprefix("#/").split("/"):
+                # Between two actions of an overlay a reference may lead nowhere, and says nothing then.
+                target = target.get(part.replace("~1", "/").replace("~0", "~"), {})
+            node = target
+        return node
+
+    def _broken(self, schema: dict[str, Any], value: Any, aspect: str, place: str) -> Iterator[Finding]:
+        try:
+            errors = list(islice(self._compiled(schema).iter_errors(value), _MOST_FINDINGS))
+        except Unresolvable:
+            return
+        for error in errors:
+            assert isinstance(error, ValidationError)
+            steps = "".join(f"/{'*' if isinstance(step, int) else step}" for step in error.absolute_path)
+            yield Finding(aspect, f"{place} {steps}".strip() if aspect == "body" else place, str(error.validator))
+
+    def _compiled(self, schema: dict[str, Any]) -> Any:
+        # The schema is kept beside its validator, so that no other one can have its identity.
+        made = self._made.get(id(schema))
+        if made is None:
+            root = {"components": self._components, "allOf": [schema]}
+            validator = self._validator(root, format_checker=self._validator.FORMAT_CHECKER)
+            made = self._made[id(schema)] = (schema, validator)
+        return made[1]
+
+    def _meant(self, schema: dict[str, Any], text: str) -> Any:
+        """What text in a parameter or header stands for, by the types that its schema allows."""
+        kinds = set(self._kinds(schema, 0))
+        if "array" in kinds:
+            return [text]
+        if "integer" in kinds and _DIGITS.fullmatch(text):
+            return int(text)
+        if "number" in kinds and _NUMBER.fullmatch(text):
+            return float(text)
+        return text == "true" if "boolean" in kinds and text in {"true", "false"} else text
+
+    def _kinds(self, schema: Any, depth: int) -> Iterator[str]:
+        schema = self._resolved(schema) if isinstance(schema, dict) else {}
+        kind = schema.get("type", ())
+        yield from (kind,) if isinstance(kind, str) else kind
+        if depth < _DEEPEST:
+            for word in ("allOf", "anyOf", "oneOf"):
+                for child in schema.get(word, ()):
+                    yield from self._kinds(child, depth + 1)

@@ -1,0 +1,190 @@
+"""``loyalty-gateway contract`` as a person and a pipeline use it."""
+
+import json
+import re
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+import yaml
+from test_wrong_servers import unhurried
+from typer.testing import CliRunner, Result
+from wrong_servers import Answered, Asked, Gateway, SpoiledApp, listening, right
+
+from loyalty_gateway.app import create_app
+from loyalty_gateway.cli import commands
+from loyalty_gateway.config import parse_config
+from loyalty_gateway.contract_run.reports import FORMATS
+from loyalty_gateway.spec import Contract
+from loyalty_gateway.vendor import Vendor
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("contract")
+    (folder / "config.yaml").write_text(yaml.safe_dump(unhurried(folder / "ledger.db")), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path, vendors: dict[str, Vendor], contracts: dict[str, Contract]) -> Iterator[str]:
+    """The gateway, which here tells clients what they sent for a key."""
+
+    async def tells_secrets(asked: Asked, gateway: Gateway) -> Answered:
+        answer = await right(asked, gateway)
+        if answer.status != 401:
+            return answer
+        return answer.telling({"message": f"{asked.headers} is not demo-api-key, demo-guid, demo-access-token"})
+
+    config = parse_config(unhurried(folder / "ledger.db"), vendors, {})
+    with listening(SpoiledApp(create_app(config, vendors, contracts=contracts), tells_secrets)) as address:
+        yield address
+
+
+def _contract(folder: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(commands, ["contract", *arguments, "--config", str(folder / "config.yaml")])
+
+
+def _held(folder: Path, address: str, *more: str) -> Result:
+    operation = ("--operation", "fetchCustomerDetails", "--seed", "3", "--seconds", "300", "--rounds", "1")
+    return _contract(folder, "yotpo", "--url", f"{address}/yotpo", *operation, *more)
+
+
+@pytest.fixture(scope="module")
+def reports(folder: Path, address: str) -> dict[str, str]:
+    """What each kind of file says, and what a person reads, under ``told``."""
+    path = folder / "report.json"
+    told = _held(folder, address, "--report", "json", "--output", str(path))
+    assert told.exit_code == 1, told.output
+    values = json.loads(path.read_text(encoding="utf-8"))
+    return {kind: made(values) for kind, made in FORMATS.items()} | {"told": told.output}
+
+
+def test_a_person_reads_the_scores_and_what_was_not_covered(reports: dict[str, str]) -> None:
+    told = reports["told"]
+
+    for part in (
+        "as published",
+        "with overlay",
+        "parity",
+        "our default",
+        "Not covered",
+        "seed 3",
+        "moves points of",
+    ):
+        assert part in told
+    assert "statuses of fetchCustomerDetails" in told
+    assert "operations: adjustPoints, adjustStorePoints" in told
+
+
+def test_no_credential_is_told_anywhere(reports: dict[str, str]) -> None:
+    secrets = ("demo-api-key", "demo-guid", "demo-access-token")
+
+    found = {(kind, secret) for kind, text in reports.items() for secret in secrets if secret in text}
+
+    assert found == set()
+    assert "***" in reports["json"]
+
+
+def test_the_json_report_has_both_scores_and_every_check(reports: dict[str, str]) -> None:
+    report: dict[str, Any] = json.loads(reports["json"])
+
+    assert report["scores"].keys() >= {"conformance_as_published", "conformance_with_overlay", "parity"}
+    assert {check["outcome"] for check in report["checks"]} <= {"held", "violated", "no verdict", "not covered"}
+    assert all(check["told"] for check in report["checks"] if check["outcome"] in {"violated", "no verdict"})
+    assert {one["action"].split()[0] for one in report["decisions"]} == {"yotpo.overlay.yaml"}
+
+
+def test_the_junit_report_counts_what_it_lists(reports: dict[str, str]) -> None:
+    suites = ET.fromstring(reports["junit"]).findall("testsuite")
+
+    assert [suite.get("name") for suite in suites] == ["conformance", "parity"]
+    for suite in suites:
+        cases = suite.findall("testcase")
+        assert int(suite.attrib["tests"]) == len(cases)
+        for kind, element in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+            assert int(suite.attrib[kind]) == sum(case.find(element) is not None for case in cases)
+
+
+def test_the_sarif_report_points_each_result_at_its_rule(reports: dict[str, str]) -> None:
+    log = json.loads(reports["sarif"])
+    (run,) = log["runs"]
+    rules = run["tool"]["driver"]["rules"]
+
+    assert log["version"] == "2.1.0"
+    assert run["results"]
+    for result in run["results"]:
+        assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
+        # Of another kind than fail a result has no level.
+        assert (result["kind"] == "fail") is (result["level"] == "error")
+
+
+def test_the_page_needs_nothing_beside_it(reports: dict[str, str]) -> None:
+    assert not re.search(r"<(script|link|img|iframe)\b|@import|url\(", reports["html"])
+    assert "Parity with the vendor" in reports["html"]
+
+
+def test_a_report_without_a_file_stands_alone_on_standard_output(folder: Path, address: str) -> None:
+    told = _held(folder, address, "--report", "json")
+
+    assert json.loads(told.stdout)["vendor"] == "yotpo"
+    assert "Scores" in told.stderr
+
+
+def test_a_server_that_is_not_there_gets_no_verdict(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        port = bound.getsockname()[1]
+
+    told = _contract(folder, "salla", "--url", f"http://127.0.0.1:{port}/salla/admin/v2", "--seconds", "60")
+
+    assert told.exit_code == 2
+    assert "no connection can be made" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("nobody", "--url", "http://x"), "no such vendor"),
+        (("mage", "--url", "ftp://x"), "must begin with http"),
+        (("mage", "--url", "http://me:secret-without-a-name@x"), "must not carry credentials"),
+        (("mage", "--url", "http://x", "--operation", "dance"), "must be one of: adjustPoints"),
+        (("mage", "--url", "http://x", "--credentials", "secret-without-a-name"), "each must be key=value"),
+        (("mage", "--url", "http://x", "--credentials", "guid=x"), "a credential of mage is api_key"),
+        (("mage", "--url", "http://x", "--customer", "jane"), "must be namespace:value"),
+        (("mage", "--url", "http://x", "--customer", "salla:7"), "a customer known by shopify or email"),
+        (("mage", "--url", "http://x", "--report", "pdf"), "must be one of: junit, sarif, json, html"),
+        (("mage", "--url", "http://x", "--output", "file"), "needs --report"),
+    ],
+)
+def test_a_mistake_is_told_in_a_sentence(arguments: tuple[str, ...], says: str, folder: Path) -> None:
+    told = _contract(folder, *arguments)
+
+    assert told.exit_code == 2
+    assert says in told.stderr
+    assert "secret-without-a-name" not in told.output
+
+
+def test_credentials_and_customers_may_be_given_instead_of_the_configuration(folder: Path, address: str) -> None:
+    given = ("--credentials", "app_key=demo-app-key", "--credentials", "access_token=demo-access-token")
+    who = ("--customer", "shopify:6789012346,email:omar@example.com")
+    operation = ("--operation", "retrieveStoreCustomerDetails", "--seconds", "300", "--rounds", "0")
+
+    told = _contract(folder, "yotpo", "--url", f"{address}/yotpo", *given, *who, *operation)
+
+    assert "This moves points of shopify:6789012346," in told.output
+    assert "shopify:6789012346 has the points of before" in told.output
+
+
+def test_without_schemathesis_a_sentence_says_what_to_install(
+    folder: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "schemathesis", None)
+
+    told = _held(folder, address)
+
+    assert told.exit_code == 2
+    assert "loyalty-gateway[contract]" in told.stderr

@@ -1,0 +1,176 @@
+"""A right server is accused of nothing; of servers that break one promise each, that promise is named."""
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import wrong_servers
+from wrong_servers import Spoil, SpoiledApp, hanging_up, listening
+
+from conftest import demo_config
+from loyalty_gateway.app import create_app
+from loyalty_gateway.config import Config, parse_config
+from loyalty_gateway.contract_run.run import run
+from loyalty_gateway.contract_run.setup import Wish, prepare
+from loyalty_gateway.contract_run.verdict import Outcome, Report
+from loyalty_gateway.journal import Journal
+from loyalty_gateway.spec import Contract
+from loyalty_gateway.vendor import Promise, Shown, Vendor, discover
+
+Held = Callable[..., Report]
+
+
+def unhurried(ledger: Path) -> dict[str, Any]:
+    """The demo configuration with rate limits that are told, and that nobody reaches."""
+    config = demo_config(ledger=f"sqlite:///{ledger}")
+    config["server"]["rate_limits"] = True
+    for served in config["vendors"].values():
+        served["rate_limits"] = dict.fromkeys(served["rate_limits"], "100000/60s")
+    return config
+
+
+def _url(address: str, vendor: Vendor, contract: Contract) -> str:
+    server = next(iter(contract.operations.values())).server_url
+    return f"{address}/{vendor.name}{urlsplit(server).path}"
+
+
+@pytest.fixture
+def hold(tmp_path: Path, vendors: dict[str, Vendor], contracts: dict[str, Contract]) -> Iterator[Held]:
+    """Holds the gateway behind a spoiler against a vendor's contract."""
+    with ExitStack() as stack:
+
+        def held(name: str, spoil: Spoil, *operations: str, rounds: int = 1) -> Report:
+            config: Config = parse_config(unhurried(tmp_path / "ledger.db"), vendors, {})
+            app = create_app(config, vendors, journal=Journal(io.BytesIO()), contracts=contracts)
+            address = stack.enter_context(listening(SpoiledApp(app, spoil)))
+            url = _url(address, vendors[name], contracts[name])
+            setup = prepare(config, vendors[name], contracts[name], url, Wish(operations=operations))
+            return run(setup, seconds=300, seed=7, rounds=rounds, on_progress=lambda *_: None)
+
+        yield held
+
+
+def _accused(report: Report) -> list[str]:
+    return [
+        f"{check.id}: {check.told} {json.dumps(check.exchange, ensure_ascii=False)}"
+        for check in report.checks
+        if check.outcome in {Outcome.VIOLATED, Outcome.NO_VERDICT}
+    ]
+
+
+@pytest.mark.parametrize("vendor", sorted(discover()))
+def test_the_gateway_passes_its_own_contract_run(vendor: str, hold: Held) -> None:
+    report = hold(vendor, wrong_servers.right)
+
+    assert _accused(report) == []
+    assert report.exit_status == 0
+    print(f"{vendor}: published {report.as_published}, overlay {report.conformance}, parity {report.parity}")  # noqa: T201 - both scores are shown
+    assert report.conformance.held > report.as_published.held
+    assert report.parity.held > 12
+    assert report.decisions
+    assert report.not_covered.operations == ()
+    assert all("has the points of before" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("vendor", sorted(discover()))
+def test_what_shows_a_behaviour_is_a_request_that_the_vendor_has(vendor: str, vendors: dict[str, Vendor]) -> None:
+    known = {operation.id for operation in vendors[vendor].operations}
+    shown = [shown for behaviour in vendors[vendor].behaviours for shown in behaviour.shown_by]
+
+    assert {one.operation for one in shown if isinstance(one, Shown)} <= known
+    assert sum(isinstance(one, Promise) for one in shown) > 5
+
+
+def test_an_overlay_action_is_named_only_if_it_decided(hold: Held, contracts: dict[str, Contract]) -> None:
+    report = hold("loyaltylion", wrong_servers.right, "customers.addPointsToCustomer", rounds=0)
+
+    targets = {action.where: action.target for action in contracts["loyaltylion"].document.actions}
+    decided = [targets[decision.action] for decision in report.decisions]
+    assert any("['/v2/customers/{merchant_id}/points'].post.responses['201']" in target for target in decided)
+    assert not any("birthday" in target or "'type'" in target for target in decided)
+    assert len(decided) < len(targets) / 2
+    (as_published,) = [
+        check for check in report.checks if check.id.startswith("conformance/body/customers.addPoints")
+    ]
+    assert (as_published.as_published, as_published.outcome) == (Outcome.VIOLATED, Outcome.HELD)
+
+
+_WRONG: list[tuple[str, Spoil, tuple[str, ...], int, str]] = [
+    (
+        "bitbybit",
+        wrong_servers.wrong_status,
+        ("adjustCustomerPoints",),
+        0,
+        "conformance/status/adjustCustomerPoints",
+    ),
+    ("mage", wrong_servers.wrong_envelope, ("adjustPoints",), 0, "conformance/body/adjustPoints"),
+    ("bitbybit", wrong_servers.number_for_string, ("getLoyaltyWallet",), 0, "conformance/body/getLoyaltyWallet"),
+    ("bitbybit", wrong_servers.missing_header, ("getLoyaltyWallet",), 0, "parity/rate_limit_headers"),
+    ("mage", wrong_servers.dropped_field, ("adjustPoints",), 0, "parity/addition"),
+    (
+        "salla",
+        wrong_servers.takes_the_forbidden,
+        ("updateCustomerLoyaltyPoints",),
+        2,
+        "conformance/invalid-requests/updateCustomerLoyaltyPoints",
+    ),
+    (
+        "loyaltylion",
+        wrong_servers.refuses_the_admitted,
+        ("customers.listCustomers",),
+        0,
+        "conformance/valid-requests/customers.listCustomers",
+    ),
+    ("mage", wrong_servers.applies_again, ("adjustPoints",), 0, "parity/replay"),
+    ("mage", wrong_servers.forgets_what_a_key_was_for, ("adjustPoints",), 0, "parity/key_reused"),
+    ("loyaltylion", wrong_servers.floors, ("customers.removePointsFromCustomer",), 0, "parity/overdraft"),
+    ("mage", wrong_servers.refuses_instead_of_flooring, ("adjustPoints",), 0, "parity/overdraft"),
+    ("salla", wrong_servers.ignores_credentials, ("List-Customers",), 0, "parity/missing_credentials"),
+    ("salla", wrong_servers.lets_readers_write, ("updateCustomerLoyaltyPoints",), 0, "parity/scope"),
+    ("mage", wrong_servers.answers_a_page, ("adjustPoints",), 0, "conformance/media-type/adjustPoints"),
+    ("salla", wrong_servers.applies_half_a_list, ("updateCustomerLoyaltyPoints",), 0, "parity/list"),
+    ("salla", wrong_servers.resets_nothing, ("updateCustomerLoyaltyPoints",), 0, "parity/reset"),
+    ("yotpo", wrong_servers.tells_a_limit_that_never_shrinks, ("adjustPoints",), 0, "parity/rate_limit_headers"),
+    ("bitbybit", wrong_servers.breaks_down, ("listCustomers",), 1, "conformance/server-errors/listCustomers"),
+    (
+        "loyaltylion",
+        wrong_servers.forgets_the_history,
+        ("customers.addPointsToCustomer",),
+        0,
+        "parity/history",
+    ),
+    ("loyaltylion", wrong_servers.adds_twice, ("customers.addPointsToCustomer",), 0, "parity/addition"),
+]
+
+
+@pytest.mark.parametrize(
+    ("vendor", "spoil", "operations", "rounds", "check"), _WRONG, ids=[one[1].__name__ for one in _WRONG]
+)
+def test_a_broken_promise_is_named(  # noqa: PLR0917
+    vendor: str, spoil: Spoil, operations: tuple[str, ...], rounds: int, check: str, hold: Held
+) -> None:
+    report = hold(vendor, spoil, *operations, rounds=rounds)
+
+    violated = [one.id for one in report.checks if one.outcome is Outcome.VIOLATED]
+    assert [one for one in violated if check in one], _accused(report)
+    assert report.exit_status == 1
+
+
+def test_a_server_that_hangs_up_gets_no_verdict(
+    vendors: dict[str, Vendor], contracts: dict[str, Contract]
+) -> None:
+    config: Config = parse_config(unhurried(Path("none.db")), vendors, {})
+    with hanging_up() as address:
+        url = _url(address, vendors["salla"], contracts["salla"])
+        setup = prepare(config, vendors["salla"], contracts["salla"], url, Wish(operations=("List-Customers",)))
+
+        report = run(setup, seconds=60, seed=7, rounds=0, on_progress=lambda *_: None)
+
+    started = {check.outcome for check in report.checks} - {Outcome.NOT_COVERED}
+    assert started == {Outcome.NO_VERDICT}
+    assert report.exit_status == 2

@@ -1,0 +1,91 @@
+"""What a document says of requests and answers at any stage of its correction."""
+
+from typing import Any
+
+import pytest
+
+from loyalty_gateway.spec.judge import Finding, Judge, Spoken
+from loyalty_gateway.vendor import Answer
+
+
+def _document(version: str, schema: dict[str, Any], **response: Any) -> dict[str, Any]:
+    content = {"application/json": {"schema": schema}}
+    operation = {
+        "parameters": [
+            {"name": "page", "in": "query", "required": True, "schema": {"type": "integer", "minimum": 1}}
+        ],
+        "requestBody": {"required": True, "content": content},
+        "responses": {"200": {"content": content, **response}},
+    }
+    return {"openapi": version, "paths": {"/points": {"post": operation}}}
+
+
+def _spoken(body: Any, page: str = "1") -> Spoken:
+    return Spoken(query={"page": page}, media_type="application/json", body=body)
+
+
+@pytest.mark.parametrize("version", ["3.0.3", "3.1.0"])
+def test_a_value_is_held_against_its_schema(version: str) -> None:
+    judge = Judge(_document(version, {"type": "object", "properties": {"points": {"type": "integer"}}}))
+
+    assert judge.of_request("POST", "/points", _spoken({"points": 5})) == ()
+    assert judge.of_request("POST", "/points", _spoken({"points": "5"})) == (Finding("body", "/points", "type"),)
+
+
+def test_null_is_a_type_in_3_1_and_a_word_of_its_own_in_3_0() -> None:
+    schema = {"type": "string", "nullable": True}
+
+    found = {
+        version: Judge(_document(version, schema)).of_request("POST", "/points", _spoken(None))
+        for version in ("3.0.3", "3.1.0")
+    }
+
+    assert found == {"3.0.3": (), "3.1.0": (Finding("body", "", "type"),)}
+
+
+@pytest.mark.parametrize(
+    ("page", "found"), [("1", ()), ("0", ("minimum",)), ("one", ("type",)), ("1_0", ("type",))]
+)
+def test_text_in_a_query_stands_for_what_its_schema_says(page: str, found: tuple[str, ...]) -> None:
+    judge = Judge(_document("3.1.0", {}))
+
+    told = judge.of_request("POST", "/points", _spoken({}, page))
+
+    assert told == tuple(Finding("query", "page", constraint) for constraint in found)
+
+
+def test_an_answer_is_judged_by_status_media_type_headers_and_body() -> None:
+    header = {"headers": {"X-Left": {"required": True, "schema": {"type": "integer"}}}}
+    judge = Judge(_document("3.1.0", {"type": "object", "required": ["id"]}, **header))
+
+    def aspects(answer: Answer) -> list[str]:
+        return [finding.aspect for finding in judge.of_answer("POST", "/points", answer)]
+
+    assert aspects(Answer(200, {"id": 1}, {"x-left": "3"})) == []
+    assert aspects(Answer(201, {"id": 1}, {"x-left": "3"})) == ["status"]
+    assert aspects(Answer(200, {"id": 1}, {"x-left": "many"})) == ["headers"]
+    assert aspects(Answer(200, {"id": 1})) == ["headers"]
+    assert aspects(Answer(200, {}, {"x-left": "3"})) == ["body"]
+    assert aspects(Answer(200, headers={"x-left": "3"})) == ["body"]
+    assert aspects(Answer(200, headers={"x-left": "3"}, text="<p>", media_type="text/html")) == ["media type"]
+
+
+def test_a_reference_that_leads_nowhere_says_nothing() -> None:
+    judge = Judge(_document("3.1.0", {"$ref": "#/components/schemas/Missing"}))
+
+    assert judge.of_request("POST", "/points", _spoken({"points": "5"})) == ()
+
+
+def test_every_constraint_of_a_request_is_listed() -> None:
+    schema = {"type": "object", "required": ["points"], "properties": {"points": {"minimum": 1}}}
+
+    listed = Judge(_document("3.1.0", schema)).constraints("POST", "/points")
+
+    assert listed == {
+        ("query", "page", "required"),
+        ("query", "page", "type"),
+        ("query", "page", "minimum"),
+        ("body", "", "type"),
+        ("body", "", "required"),
+        ("body", "/points", "minimum"),
+    }
