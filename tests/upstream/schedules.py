@@ -91,16 +91,17 @@ class _MortalLedger(SqliteLedger):
         await self._life.point()
         return result
 
-    async def _in_reader(self, work: Any, readers: Any) -> Any:
+    async def _in_reader(self, work: Any, *, is_long: bool) -> Any:
         self._life.go_on()
-        result = await super()._in_reader(work, readers)
+        result = await super()._in_reader(work, is_long=is_long)
         self._life.go_on()
         return result
 
     def bury(self) -> None:
         """Lets go of the file, as the system does for the dead."""
-        for threads in (self._writer, self._readers, self._long_readers):
+        for threads in (self._writer, self._long_readers):
             threads.shutdown()
+        self._short_reads.close()
         for connection in (*self._reader_connections, *filter(None, [self._db])):
             connection.close()
 

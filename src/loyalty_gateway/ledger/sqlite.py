@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, TextIO, TypeVar
+from typing import Any, Final, TextIO, TypeVar, cast
 
 from loyalty_gateway.adjustment import Merchant
 from loyalty_gateway.ledger.group import Terms, carry_out
@@ -17,6 +17,7 @@ from loyalty_gateway.ledger.groups import Gauges
 from loyalty_gateway.ledger.jobs import Chunk, advance, is_any_unfinished
 from loyalty_gateway.ledger.keys import forget_keys
 from loyalty_gateway.ledger.orders import Outcome, Task
+from loyalty_gateway.ledger.short_reads import ShortReads
 from loyalty_gateway.ledger.sqlite_dialect import SqliteDialect, add_functions, run
 from loyalty_gateway.ledger.sqlite_schema import MIGRATIONS
 from loyalty_gateway.ledger.statements import Dialect, Work
@@ -32,7 +33,7 @@ _BESIDE_BUSY_TIMEOUT_MILLISECONDS: Final = 10_000
 """Who works beside the process that serves waits longer: that one writes most of the time."""
 _FORGET_KEYS_EVERY_SECONDS: Final = 60
 _FORGET_KEYS_AT_ONCE: Final = 5_000
-_READERS: Final = 2
+_LONG_READERS: Final = 2
 _WRITER_CACHE_KIBIBYTES: Final = 16_000
 _DIALECT: Final = SqliteDialect()
 
@@ -76,9 +77,9 @@ class SqliteLedger(StoredLedger):
         self._db: sqlite3.Connection | None = None
         self._closed = False
         self._is_failing = False
-        self._readers = ThreadPoolExecutor(max_workers=_READERS, thread_name_prefix="ledger-reader")
+        self._short_reads: ShortReads[Callable[[sqlite3.Connection], Any]] = ShortReads(self._in_snapshot)
         # What reads much has threads of its own, so that nobody who reads little waits behind it.
-        self._long_readers = ThreadPoolExecutor(max_workers=_READERS, thread_name_prefix="ledger-long-reader")
+        self._long_readers = ThreadPoolExecutor(max_workers=_LONG_READERS, thread_name_prefix="ledger-long-reader")
         self._reader_connections: list[sqlite3.Connection] = []
         self._reader = threading.local()
 
@@ -91,7 +92,7 @@ class SqliteLedger(StoredLedger):
     async def ready(self) -> bool:
         """See ``Ledger.ready``."""
         try:
-            await self._in_reader(_probe, self._readers)
+            await self._in_reader(_probe, is_long=False)
             if self._is_failing:
                 await self._in_writer(self._try_to_write)
         except Problem:
@@ -104,14 +105,13 @@ class SqliteLedger(StoredLedger):
     async def _close(self) -> None:
         await self._in_writer(self._disconnect)
         self._writer.shutdown()
-        self._readers.shutdown()
+        self._short_reads.close()
         self._long_readers.shutdown()
         for connection in self._reader_connections:
             connection.close()
 
     async def _read(self, work: Callable[[Dialect], Work[R]], *, is_long: bool) -> R:
-        readers = self._long_readers if is_long else self._readers
-        return await self._in_reader(lambda db: run(db, work(_DIALECT)), readers)
+        return await self._in_reader(lambda db: run(db, work(_DIALECT)), is_long=is_long)
 
     async def _write(self, merchant: Merchant, work: Callable[[Dialect, int, int], Work[R]]) -> R:
         if self._closed:
@@ -145,10 +145,12 @@ class SqliteLedger(StoredLedger):
         except sqlite3.DatabaseError as error:
             raise self._failure(error) from error
 
-    async def _in_reader(self, work: Callable[[sqlite3.Connection], R], readers: ThreadPoolExecutor) -> R:
+    async def _in_reader(self, work: Callable[[sqlite3.Connection], R], *, is_long: bool) -> R:
         if self._db is None or self._closed:
             raise Problem(Code.UNAVAILABLE)
-        return await asyncio.get_running_loop().run_in_executor(readers, self._in_snapshot, work)
+        if is_long:
+            return await asyncio.get_running_loop().run_in_executor(self._long_readers, self._in_snapshot, work)
+        return cast("R", await self._short_reads.join(work))
 
     def _in_snapshot(self, work: Callable[[sqlite3.Connection], R]) -> R:
         try:
