@@ -85,7 +85,7 @@ def _set(path: str, value: Any) -> dict[str, Any]:
                     "timeout_seconds": 40,
                 }
             },
-            "vendors.salla.backend.upstream.deadline_seconds: must not be less than timeout_seconds",
+            "vendors.salla.backend.upstream.deadline_seconds: must be more than timeout_seconds",
         ),
         ("vendors/salla/backends", "engine", "backends"),
         ("vendors/salla/options", {"language": "en"}, "language"),

@@ -143,8 +143,8 @@ def _upstream(raw: Any, vendors: Mapping[str, Vendor], given: Given, path: str) 
             raise given.error(f"{path}.credentials.{name}", "must not be empty")
     given.convert(chosen.options, vendor.options, f"{path}.options")
     _check_loss(chosen.loss, given, f"{path}.loss")
-    if chosen.deadline_seconds < chosen.timeout_seconds:
-        raise given.error(f"{path}.deadline_seconds", "must not be less than timeout_seconds")
+    if chosen.deadline_seconds <= chosen.timeout_seconds:
+        raise given.error(f"{path}.deadline_seconds", "must be more than timeout_seconds")
     limits = {limit.name for operation in vendor.operations for limit in operation.rate_limits}
     for name in chosen.rate_limits:
         if name not in limits:

@@ -586,7 +586,10 @@ def _asked(exchange: Exchange, request: ValidRequest) -> list[Any]:
     body = request.body
     if operation.body_credentials and isinstance(body, dict):
         body = {name: value for name, value in body.items() if name not in operation.body_credentials}
-    return [contract.method, contract.path, request.path_values, body]
+    path_values = {
+        name: value for name, value in request.path_values.items() if name not in operation.path_credentials
+    }
+    return [contract.method, contract.path, path_values, body]
 
 
 def _idempotency(asked: list[Any], request: ValidRequest, own_key: str | None) -> Idempotency | None:

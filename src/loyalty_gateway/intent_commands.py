@@ -70,10 +70,9 @@ async def settle_by_hand(  # noqa: PLR0913 - which, as what, and where
     Raises:
         ConfigurationError: there is no such intent, or it is not for a person to settle.
     """
-    try:
-        intent = await ledger.look(partial(find, intent_id=number))
-    except (AssertionError, IndexError, ValueError):
-        raise ConfigurationError(f"intent {number}", "there is none; see `ledger intents`") from None
+    intent = await ledger.look(partial(find, intent_id=number))
+    if intent is None:
+        raise ConfigurationError(f"intent {number}", "there is none; see `ledger intents`")
     await _check(ledger, intent, done=done, points=points, is_orphan=intent.upstream not in upstreams)
     delta = intent.adjustment.points_delta if points is None else points
     outcome = Outcome(points_delta=delta or 0) if done else Outcome(code=Code.UNAVAILABLE)

@@ -7,8 +7,9 @@ from opened import DEMO, JANE, SECOND, Opened
 
 from loyalty_gateway.adjustment import Adjustment, CustomerReference, Idempotency, Lifetime
 from loyalty_gateway.ledger.intents import Intent, Outcome, State, begin, settle
+from loyalty_gateway.upstream.intents import LEASE_SECONDS
 
-LEASE = 60 * SECOND
+LEASE = LEASE_SECONDS * SECOND
 KEEP = 3_600 * SECOND
 UPSTREAM = "a to b"
 

@@ -20,6 +20,7 @@ from loyalty_gateway.ledger.intents import (
     leave,
     open_part,
     parts,
+    reopen,
     unsettled,
 )
 from loyalty_gateway.problem import Code, ConfigurationError, Problem
@@ -40,7 +41,8 @@ def _park(opened: Opened, intent: Intent) -> None:
 
 
 def _found(opened: Opened, intent: Intent) -> Intent:
-    found: Intent = opened.run(opened.ledger.look(lambda dialect: find(dialect, intent.id)))
+    found: Intent | None = opened.run(opened.ledger.look(lambda dialect: find(dialect, intent.id)))
+    assert found is not None
     return found
 
 
@@ -152,6 +154,14 @@ def test_what_is_parked_or_settled_is_not_taken_up(opened: Opened) -> None:
     assert _claim(opened, "one") == []
 
 
+def _begin_part(opened: Opened, part: Intent) -> bool:
+    def work(_dialect: Any, _merchant_id: int, now: int) -> Any:
+        return open_part(part.id, owner="us", now=now, due_at=now + LEASE)
+
+    is_ours: bool = opened.run(opened.ledger.change(DEMO, work))
+    return is_ours
+
+
 def test_the_parts_of_an_intent_name_it_and_are_written_with_it(opened: Opened) -> None:
     (whole, *rest), is_new = begin_intents(
         opened,
@@ -159,7 +169,9 @@ def test_the_parts_of_an_intent_name_it_and_are_written_with_it(opened: Opened) 
         new_intent(state=State.WAITING),
         new_intent(state=State.WAITING, customer=OMAR),
     )
-    opened.run(opened.ledger.change(DEMO, lambda _, __, now: open_part(rest[0].id, now=now, due_at=now)))
+    opened.run(
+        opened.ledger.change(DEMO, lambda _, __, now: open_part(rest[0].id, owner="us", now=now, due_at=now))
+    )
 
     found = opened.run(opened.ledger.look(lambda dialect: parts(dialect, whole.id)))
 
@@ -174,7 +186,9 @@ def test_a_part_is_begun_by_one_alone(opened: Opened) -> None:
 
     def begun() -> bool:
         is_ours: bool = opened.run(
-            opened.ledger.change(DEMO, lambda _, __, now: open_part(part.id, now=now, due_at=now + LEASE))
+            opened.ledger.change(
+                DEMO, lambda _, __, now: open_part(part.id, owner="us", now=now, due_at=now + LEASE)
+            )
         )
         return is_ours
 
@@ -182,18 +196,54 @@ def test_a_part_is_begun_by_one_alone(opened: Opened) -> None:
     assert _claim(opened, "another") == []
 
 
+def _hold(opened: Opened, owner: str, *intents: Intent) -> list[int]:
+    def work(dialect: Any, _merchant_id: int, now: int) -> Any:
+        return hold(dialect, [one.id for one in intents], owner=owner, now=now, due_at=now + LEASE)
+
+    ours: list[int] = opened.run(opened.ledger.change(DEMO, work))
+    return ours
+
+
 def test_what_is_held_is_taken_up_by_nobody_and_counts_as_asked_for_until_then(opened: Opened) -> None:
     (intent,), _ = begin_intents(opened, new_intent())
     opened.clock.now += LEASE - 1
 
-    opened.run(opened.ledger.change(DEMO, lambda _, __, now: hold([intent.id], now=now, due_at=now + LEASE)))
+    ours = _hold(opened, "us", intent)
 
     held_at = opened.clock.now
+    assert ours == [intent.id]
     opened.clock.now += LEASE - 1
     assert _claim(opened, "another") == []
     assert _found(opened, intent).sent_at == held_at
     opened.clock.now += 1
     assert _claim(opened, "another") == [intent.id]
+
+
+def test_what_somebody_else_has_taken_up_is_not_held_any_more(opened: Opened) -> None:
+    (kept, lost), _ = begin_intents(opened, new_intent("a"))[0] + begin_intents(opened, new_intent("b"))[0], True
+    opened.run(opened.ledger.change(DEMO, lambda *_: leave(lost.id, State.UNCLEAR, due_at=0)))
+    assert _claim(opened, "another") == [lost.id]
+
+    assert _hold(opened, "us", kept, lost) == [kept.id]
+    assert _hold(opened, "another", kept, lost) == []
+
+
+def test_what_was_refused_and_carried_out_all_the_same_is_a_persons_and_its_key_is_free(opened: Opened) -> None:
+    (intent,), _ = begin_intents(opened, new_intent("k"))
+    settle_intent(opened, intent, Outcome(code=Code.UNAVAILABLE))
+    (again,), is_new = begin_intents(opened, new_intent("k"))
+    settle_intent(opened, again, Outcome(points_delta=10))
+
+    def is_reopened(one: Intent) -> bool:
+        is_so: bool = opened.run(opened.ledger.change(DEMO, lambda _, __, now: reopen(one, now=now)))
+        return is_so
+
+    reopened = [is_reopened(one) for one in (intent, again)]
+
+    assert is_new
+    assert reopened == [True, False]
+    assert (_found(opened, intent).state, _found(opened, again).state) == (State.PARKED, State.DONE)
+    assert begin_intents(opened, new_intent("k"))[0][0].id == again.id
 
 
 def test_what_is_left_in_doubt_was_asked_for_when_that_is_said(opened: Opened) -> None:

@@ -19,6 +19,7 @@ says so (``ledger settle``); whoever asks again meanwhile is told to ask again.
 
 import asyncio
 import random
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -158,8 +159,7 @@ class Whole:
         front = self.places["front"]
         options = ("--config", str(front.config_file), *front.ledger_option)
         command = (sys.executable, "-m", "loyalty_gateway", "ledger", "settle", *words, *options)
-        process = await asyncio.create_subprocess_exec(*command)
-        assert await process.wait() == 0
+        await asyncio.to_thread(subprocess.run, command, check=True)
 
     # The story
 

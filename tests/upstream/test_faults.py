@@ -1,10 +1,12 @@
 """What goes wrong at a vendor's server: what the client is told, and that points move once or not at all."""
 
 import asyncio
+import io
 import json
 import random
 import string
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,10 @@ from conftest import Served, demo_config, serving
 from dialects import DIALECTS, Dialect
 from loyalty_gateway.adjustment import Adjustment, CustomerReference, Lifetime
 from loyalty_gateway.customer import HistoryQuery
+from loyalty_gateway.ledger import sqlite
 from loyalty_gateway.problem import Code
 from loyalty_gateway.spec import Contract
-from loyalty_gateway.upstream import calls, connections, server, settling
+from loyalty_gateway.upstream import calls, connections, intents, server, settling
 from loyalty_gateway.upstream.calls import Calls
 from loyalty_gateway.upstream.connections import NotSent, Unclear
 from loyalty_gateway.upstream.server import Limits, Server
@@ -587,3 +590,84 @@ def test_only_a_request_that_found_no_connection_counts_as_not_sent(  # noqa: PL
 
     with pytest.raises(raises):
         asyncio.run(sent())
+
+
+# Leases.
+
+
+@asynccontextmanager
+async def _asked_to_wait(
+    stage: _Stage, asking: _Asking, *shims: str, seconds: int = 2
+) -> AsyncIterator[tuple[FaultyServer, list[Shim], "asyncio.Task[httpx.Response]"]]:
+    """A request that the first of several gateways is at, whose vendor asks to be left alone for so long."""
+    faulty = FaultyServer(stage.before.port)
+    await faulty.listen()
+    told = told_by(stage.vendors["loyaltylion"], Code.RATE_LIMITED, 429, ("retry-after", str(seconds)))
+    url, clients, patient = f"http://127.0.0.1:{faulty.port}", ("yotpo",), {"timeout_seconds": 5}
+    async with AsyncExitStack() as stack:
+        opened = [
+            await stack.enter_async_context(
+                shim(stage.folder, "loyaltylion", url, stage.vendors, stage.contracts, clients, **patient)
+            )
+            for _ in shims
+        ]
+        faulty.first = [told]
+        first = asyncio.create_task(asking.ask(opened[0]))
+        await _until(lambda: faulty.adjusted == 1)
+        yield faulty, opened, first
+    await faulty.refuse()
+
+
+def test_what_somebody_else_took_up_meanwhile_is_not_asked_for_any_more(
+    stage: _Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the ledger was away so long that nobody could hold anything."""
+    monkeypatch.setattr(sqlite, "_locked", lambda _: io.StringIO())
+    monkeypatch.setattr(settling, "_HELD_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(intents, "HELD_SECONDS", 0.5)
+    monkeypatch.setattr(settling, "HELD_SECONDS", 0)
+    asking = _clients(7)[0]
+
+    async def played() -> list[int]:
+        async with _asked_to_wait(stage, asking, "one", "another") as (faulty, (one, another), first):
+            while one.intents(asking.reason)[0]["state"] == "open":
+                one.store.execute("UPDATE intents SET due_at = 0, owner = 'nobody' WHERE state = 'open'")
+                await asyncio.sleep(0.01)
+            assert await another.settled(asking.reason) == ["refused"]
+            faulty.fault = None
+            retry = await asking.dialect.adjust(another.client, 7, asking.reason, asking.reason)
+            return [(await first).status_code, retry.status_code]
+
+    first, retry = asyncio.run(played())
+
+    assert len(stage.before.entries(asking.reason)) == 1
+    assert first >= 400
+    assert retry == 200
+
+
+def test_a_gateway_that_closes_holds_what_it_is_at_until_that_has_ended(
+    stage: _Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settling, "_HELD_EVERY_SECONDS", 0.05)
+    asking = _clients(7)[0]
+    due: list[int] = []
+
+    async def played() -> int:
+        async with _asked_to_wait(stage, asking, "one") as (_, (one,), first):
+
+            async def look() -> None:
+                while not first.done():
+                    due.extend(row["due_at"] for row in one.intents(asking.reason) if row["state"] == "open")
+                    await asyncio.sleep(0.2)
+
+            looking = asyncio.create_task(look())
+            due.clear()
+        # The gateway has closed, behind what it was at.
+        await looking
+        return (await first).status_code
+
+    status = asyncio.run(played())
+
+    assert status == 200
+    assert len(stage.before.entries(asking.reason)) == 1
+    assert len(set(due)) > 3

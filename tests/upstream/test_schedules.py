@@ -4,6 +4,7 @@ import logging
 import os
 import secrets
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
@@ -71,11 +72,13 @@ def _asks_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is unclear is asked for again."""
     send = Server.send
 
-    async def sent(self: Server, operation: Operation, request: ValidRequest) -> Answer:
+    async def sent(
+        self: Server, operation: Operation, request: ValidRequest, may_send: Callable[[], bool] = lambda: True
+    ) -> Answer:
         try:
-            return await send(self, operation, request)
+            return await send(self, operation, request, may_send)
         except Unclear:
-            return await send(self, operation, request)
+            return await send(self, operation, request, may_send)
 
     monkeypatch.setattr(Server, "send", sent)
 
@@ -90,7 +93,7 @@ def _writes_down_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     write_down, settle, numbers = Intents.write_down, Intents.settle, count(10**9)
 
     async def not_yet(
-        _self: Intents,
+        self: Intents,
         intents: Sequence[Intent],
         _merchant: Merchant,
         *,
@@ -99,7 +102,9 @@ def _writes_down_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     ) -> tuple[list[Intent], bool]:
         assert is_ours
         assert still is None
-        return [msgspec.structs.replace(intent, id=next(numbers), merchant_id=1) for intent in intents], True
+        numbered = [msgspec.structs.replace(intent, id=next(numbers), merchant_id=1) for intent in intents]
+        self.hold([intent.id for intent in numbered], time.monotonic())
+        return numbered, True
 
     async def now(self: Intents, intent: Intent, outcome: Outcome, merchant: Merchant) -> None:
         (written,), _ = await write_down(self, [intent], merchant)
@@ -112,7 +117,8 @@ def _writes_down_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
 def _begins_parts_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A part of a list is not said to be begun before it is asked for."""
 
-    def opened(_intent_id: int, *, now: int, due_at: int) -> Work[bool]:
+    def opened(_intent_id: int, *, owner: str, now: int, due_at: int) -> Work[bool]:
+        assert owner
         assert now < due_at
         return bool((yield Statement("SELECT 1")))
 

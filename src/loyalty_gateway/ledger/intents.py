@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from loyalty_gateway.adjustment import Adjustment, Idempotency
-from loyalty_gateway.ledger.statements import Dialect, Insert, NewIds, Statement, Work, only
+from loyalty_gateway.ledger.statements import Dialect, Insert, NewIds, Statement, Work
 from loyalty_gateway.ledger.tables import INTENTS
 from loyalty_gateway.problem import Code, Problem
 from loyalty_gateway.told import ToldReceipt
@@ -126,12 +126,12 @@ def known_before(intent: Intent, *, keep_keys: int) -> Work[Intent | None]:
     return known
 
 
-def open_part(intent_id: int, *, now: int, due_at: int) -> Work[bool]:
+def open_part(intent_id: int, *, owner: str, now: int, due_at: int) -> Work[bool]:
     """A part that waited is asked for at the upstream from now on; whether nobody else had begun to."""
     rows = yield Statement(
-        "UPDATE intents SET state = 'open', sent_at = :now, due_at = :due_at "
+        "UPDATE intents SET state = 'open', owner = :owner, sent_at = :now, due_at = :due_at "
         "WHERE id = :id AND state = 'waiting' RETURNING id",
-        {"id": intent_id, "now": now, "due_at": due_at},
+        {"id": intent_id, "owner": owner, "now": now, "due_at": due_at},
     )
     return bool(rows)
 
@@ -180,18 +180,37 @@ def is_due(_dialect: Dialect, *, upstream: str, now: int) -> Work[bool]:
     return bool(rows)
 
 
-def hold(intent_ids: Sequence[int], *, now: int, due_at: int) -> Work[None]:
-    """Keeps intents that are being worked at from being taken up by others; they are asked for until now."""
-    for intent_id in intent_ids:
-        yield Statement(
-            "UPDATE intents SET sent_at = :now, due_at = :due_at WHERE id = :id AND state = 'open'",
-            {"id": intent_id, "now": now, "due_at": due_at},
-        )
+def hold(dialect: Dialect, intent_ids: Sequence[int], *, owner: str, now: int, due_at: int) -> Work[list[int]]:
+    """Keeps intents that are being worked at from being taken up by others; they are asked for until now.
+
+    Gives those that are the owner's still.
+    """
+    rows = yield Statement(
+        "UPDATE intents SET sent_at = :now, due_at = :due_at "
+        f"WHERE id IN {dialect.numbers(':ids')} AND owner = :owner AND state = 'open' RETURNING id",
+        {"ids": tuple(intent_ids), "owner": owner, "now": now, "due_at": due_at},
+    )
+    return [int(number) for (number,) in rows]
 
 
-def find(_dialect: Dialect, intent_id: int) -> Work[Intent]:
-    """The intent with this number."""
-    return _intent(only((yield Statement(f"SELECT {_COLUMNS} FROM intents WHERE id = :id", {"id": intent_id}))))
+def reopen(intent: Intent, *, now: int) -> Work[bool]:
+    """Leaves an intent to a person that was settled as refused, and carried out all the same; whether it was so.
+
+    Its key may be another's by now, which asked again behind the refusal.
+    """
+    rows = yield Statement(
+        "UPDATE intents SET state = 'parked', outcome = NULL, settled_at = NULL, idempotency_key = NULL, "
+        "fingerprint = NULL, likeness = :likeness, due_at = :now WHERE id = :id AND state = 'refused' "
+        "RETURNING id",
+        {"id": intent.id, "likeness": intent.mark.encode(), "now": now},
+    )
+    return bool(rows)
+
+
+def find(_dialect: Dialect, intent_id: int) -> Work[Intent | None]:
+    """The intent with this number; ``None`` for one that is forgotten."""
+    rows = yield Statement(f"SELECT {_COLUMNS} FROM intents WHERE id = :id", {"id": intent_id})
+    return _intent(rows[0]) if rows else None
 
 
 def parts(_dialect: Dialect, intent_id: int) -> Work[list[Intent]]:

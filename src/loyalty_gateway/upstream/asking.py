@@ -1,7 +1,7 @@
 """One adjustment at a vendor's server: how it is asked for, and what the answer means."""
 
 import asyncio
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -67,8 +67,12 @@ class Asking:
 
     # What comes of it
 
-    async def carry_out(self, intent: Intent, targets: Sequence[Target], request: Said | None) -> Outcome:
+    async def carry_out(
+        self, intent: Intent, targets: Sequence[Target], request: Said | None, is_ours: Callable[[], bool]
+    ) -> Outcome:
         """What comes of an intent, by the request for it where that is known already.
+
+        It is asked for only while it ``is_ours``.
 
         Raises:
             Problem: it was not carried out.
@@ -79,19 +83,20 @@ class Asking:
         if len(targets) != 1:
             if request is None:
                 raise Problem(Code.UNAVAILABLE)
-            await self._calls.adjust(request)
+            await self._calls.adjust(request, is_ours)
             return Outcome(points_delta=adjustment.points_delta or 0, count=len(targets))
         target = targets[0]
         # How many points a reset takes is told by no answer, and has to be known where it is to follow elsewhere.
         is_counted = intent.follow and adjustment.points_delta is None
         if request is not None and not is_counted and not _needs_reading(adjustment, request):
-            return await self._all_or_nothing(intent, target, await self._asked(target, adjustment, request))
+            outcome = await self._asked(target, adjustment, request, is_ours)
+            return await self._all_or_nothing(intent, target, outcome, is_ours)
         # What is read first must still hold when it is deducted; others than us may come between all the same.
         turn = self._turns.setdefault(target.reference, asyncio.Lock())
         async with turn:
-            return await self._read_then_adjusted(intent, target)
+            return await self._read_then_adjusted(intent, target, is_ours)
 
-    async def _read_then_adjusted(self, intent: Intent, target: Target) -> Outcome:
+    async def _read_then_adjusted(self, intent: Intent, target: Target, is_ours: Callable[[], bool]) -> Outcome:
         adjustment = intent.adjustment
         wanted = adjustment.points_delta
         for _ in range(_TRIES):
@@ -108,25 +113,27 @@ class Asking:
             if request is None:
                 raise Problem(Code.UNAVAILABLE)
             try:
-                outcome = await self._asked(target, effective, request)
+                outcome = await self._asked(target, effective, request, is_ours)
             except Problem as problem:
                 if problem.code is Code.TOO_FEW_POINTS and not refuses:
                     continue
                 raise
-            return await self._all_or_nothing(intent, target, outcome)
+            return await self._all_or_nothing(intent, target, outcome, is_ours)
         raise Problem(Code.RECORD_BUSY)
 
-    async def _all_or_nothing(self, intent: Intent, target: Target, outcome: Outcome) -> Outcome:
+    async def _all_or_nothing(
+        self, intent: Intent, target: Target, outcome: Outcome, is_ours: Callable[[], bool]
+    ) -> Outcome:
         """The outcome, unless a deduction took less than a client wanted who wants all or nothing."""
         adjustment = intent.adjustment
         wanted = adjustment.points_delta
         refuses = wanted is not None and wanted < 0 and adjustment.overdraft is Overdraft.REFUSE
         if refuses and outcome.points_delta != wanted:
-            await self._give_back(intent, target, -outcome.points_delta)
+            await self._give_back(intent, target, -outcome.points_delta, is_ours)
             raise Problem(Code.TOO_FEW_POINTS)
         return outcome
 
-    async def _give_back(self, intent: Intent, target: Target, points: int) -> None:
+    async def _give_back(self, intent: Intent, target: Target, points: int, is_ours: Callable[[], bool]) -> None:
         """Undoes what a vendor that floors took where it was to refuse; raises Unclear where it cannot."""
         if points <= 0:
             return
@@ -144,14 +151,16 @@ class Asking:
         if said is None:
             raise Unclear("what was taken cannot be given back")
         try:
-            await self._calls.adjust(said)
+            await self._calls.adjust(said, is_ours)
         except Problem as problem:
             raise Unclear("what was taken was not given back") from problem
 
-    async def _asked(self, target: Target, adjustment: Adjustment, request: Said) -> Outcome:
-        """What comes of request once; raises Problem, and Unclear."""
+    async def _asked(
+        self, target: Target, adjustment: Adjustment, request: Said, is_ours: Callable[[], bool]
+    ) -> Outcome:
+        """What comes of asking once; raises Problem, and Unclear."""
         try:
-            told = await self._calls.adjust(request)
+            told = await self._calls.adjust(request, is_ours)
         except Problem as problem:
             is_doubtful = problem.code is Code.TOO_FEW_POINTS and (adjustment.points_delta or 0) > 0
             if problem.code not in {Code.INVALID, Code.UNKNOWN_CUSTOMER} and not is_doubtful:

@@ -121,8 +121,8 @@ class Calls:
 
     # Writing
 
-    async def adjust(self, said: Said) -> ToldReceipt:
-        """What the answer tells of an adjustment that was carried out.
+    async def adjust(self, said: Said, may_send: Callable[[], bool]) -> ToldReceipt:
+        """What the answer tells of an adjustment that was carried out; nothing is sent unless it may be.
 
         It is sent again only where it cannot be carried out twice: it was not carried out before, or it has a key
         of the vendor's own.
@@ -138,7 +138,7 @@ class Calls:
             if attempt:
                 await asyncio.sleep(_BETWEEN_SECONDS * 2**attempt)
             try:
-                return self._carried_out(said, await self._server.send(said.operation, said.request))
+                return self._carried_out(said, await self._server.send(said.operation, said.request, may_send))
             except (NotSent, Unclear, Problem) as fault:
                 failure = _weighed(fault, failure)
             if isinstance(failure, Unclear) and not is_keyed:
@@ -212,7 +212,7 @@ def _passes(problem: Problem) -> bool:
 
 
 def _unavailable(fault: NotSent) -> Problem:
-    if fault.seconds is None:
+    if fault.seconds is None or not fault.is_limit:
         problem = Problem(Code.UNAVAILABLE)
     else:
         problem = Problem(Code.RATE_LIMITED, retry_after=max(1, math.ceil(fault.seconds)))

@@ -36,12 +36,13 @@ _WINDOW_BITS: Final[Mapping[str, int]] = {"gzip": 31, "x-gzip": 31, "deflate": 1
 class NotSent(Exception):  # noqa: N818 - not an error of the program
     """The request did not reach the server, so nothing can have come of it.
 
-    ``seconds`` are those until it makes sense again, where a rate limit is used up.
+    ``seconds`` are those until it makes sense again, where that is known; ``is_limit`` if for a rate limit's sake.
     """
 
-    def __init__(self, why: str, seconds: float | None = None) -> None:
+    def __init__(self, why: str, seconds: float | None = None, *, is_limit: bool = False) -> None:
         super().__init__(why)
         self.seconds = seconds
+        self.is_limit = is_limit
 
 
 class Unclear(Exception):  # noqa: N818 - not an error of the program

@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 from uuid import uuid4
 
@@ -11,7 +13,7 @@ import msgspec
 
 from loyalty_gateway.adjustment import Adjustment, Everyone, Instruction, Merchant
 from loyalty_gateway.ledger import Ledger
-from loyalty_gateway.ledger.intents import Intent, Outcome, State, begin, find, known_before, leave, settle
+from loyalty_gateway.ledger.intents import Intent, Outcome, State, begin, find, known_before, leave, reopen, settle
 from loyalty_gateway.ledger.statements import Dialect, Work
 from loyalty_gateway.likeness import fingerprint
 from loyalty_gateway.problem import Code, Problem
@@ -28,6 +30,8 @@ _log = logging.getLogger(__name__)
 _SECOND: Final = 1_000_000
 LEASE_SECONDS: Final = 30
 """How long nobody else takes up what a gateway is at, unless it says that it still is."""
+HELD_SECONDS: Final = 12
+"""How long behind the last time that it said so it may ask for it; the rest is for a call, and for clocks."""
 _LOOK_AGAIN_SECONDS: Final = 0.1
 _LONGEST_WAIT_SECONDS: Final = 60
 _PASSES: Final = {Code.UNAVAILABLE, Code.RATE_LIMITED, Code.RECORD_BUSY}
@@ -58,6 +62,7 @@ class Intents:
         self._asking = asking
         self._settings = settings
         self._running: dict[int, asyncio.Task[Outcome | None]] = {}
+        self._held_at: dict[int, float] = {}
 
     async def close(self) -> None:
         """Lets what is under way come to its end."""
@@ -122,7 +127,11 @@ class Intents:
             keep_keys = round(self._settings.keep_keys_seconds * _SECOND)
             return (yield from begin(dialect, stamped, keep_keys=keep_keys))
 
-        return await self._ledger.change(merchant, work, is_small=True)
+        asked_at = time.monotonic()
+        written, is_new = await self._ledger.change(merchant, work, is_small=True)
+        if is_new:
+            self.hold([intent.id for intent in written if intent.state is State.OPEN], asked_at)
+        return written, is_new
 
     async def known(self, intent: Intent, merchant: Merchant) -> Intent | None:
         """The intent of the same request, where it came before: what it changed since says nothing of it."""
@@ -154,11 +163,15 @@ class Intents:
             return outcome
         deadline = time.monotonic() + self._settings.patience_seconds
         while time.monotonic() < deadline:
-            found = await self._ledger.look(lambda dialect: find(dialect, intent.id))
+            try:
+                found = await self._ledger.look(lambda dialect: find(dialect, intent.id))
+            except Problem:
+                # The ledger is away; that it is not known what came of it is so all the same.
+                break
+            if found is None or found.state is State.PARKED:
+                break
             if found.outcome is not None:
                 return found.outcome
-            if found.state is State.PARKED:
-                break
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         raise Problem(Code.RECORD_BUSY, intent=intent.id)
 
@@ -171,19 +184,39 @@ class Intents:
         """
         task = asyncio.create_task(self._work(intent, targets, merchant, request))
         self._running[intent.id] = task
-        task.add_done_callback(lambda done: (self._running.pop(intent.id, None), done.exception()))
+        task.add_done_callback(lambda done: self._ended(intent.id, done))
         return task
+
+    def _ended(self, intent_id: int, done: "asyncio.Task[Outcome | None]") -> None:
+        self._running.pop(intent_id, None)
+        self._held_at.pop(intent_id, None)
+        # Whoever waited may be gone; what nobody fetches is no error of the program.
+        done.exception()
+
+    # That nobody else takes them up
 
     @property
     def running(self) -> list[int]:
         """The numbers of the intents that this gateway is at."""
         return list(self._running)
 
+    def hold(self, intent_ids: Iterable[int], at: float) -> None:
+        """These are ours, as the ledger said when it was asked ``at`` that time of the monotonic clock."""
+        self._held_at |= dict.fromkeys(intent_ids, at)
+
+    def _is_ours(self, intent_id: int) -> bool:
+        """Whether an intent may be asked for now: nobody else can have taken it up.
+
+        Where the ledger was away, or this gateway stood still, somebody else may settle it, and a retry be
+        carried out.
+        """
+        return time.monotonic() - self._held_at.get(intent_id, -math.inf) < HELD_SECONDS
+
     async def _work(
         self, intent: Intent, targets: Sequence[Target], merchant: Merchant, request: Said | None
     ) -> Outcome | None:
         try:
-            outcome = await self._asking.carry_out(intent, targets, request)
+            outcome = await self._asking.carry_out(intent, targets, request, lambda: self._is_ours(intent.id))
         except Problem as problem:
             if intent.parent is not None and problem.code in _PASSES:
                 await self._put_off(intent, merchant)
@@ -213,9 +246,11 @@ class Intents:
         """Leaves it to be settled; whoever asks again meanwhile is told that the record is busy."""
         state = State.UNCLEAR if intent.known_again else State.PARKED
         _log.warning("%s: what came of intent %s is not known: %s", self.name, intent.id, why)
-        await self._ledger.change(
-            merchant, lambda _, __, now: leave(intent.id, state, due_at=now, sent_at=now), is_small=True
-        )
+        with suppress(Problem):
+            # What cannot be said now is known by nobody having held it.
+            await self._ledger.change(
+                merchant, lambda _, __, now: leave(intent.id, state, due_at=now, sent_at=now), is_small=True
+            )
         self.on_doubt()
 
     async def settle(self, intent: Intent, outcome: Outcome, merchant: Merchant) -> None:
@@ -225,6 +260,7 @@ class Intents:
                 merchant, lambda _, __, now: settle(intent.id, outcome, now=now), is_small=True
             )
             if not is_first and outcome.code is None:
+                await self._ledger.change(merchant, lambda _, __, now: reopen(intent, now=now), is_small=True)
                 _log.error("%s: intent %s was carried out after it was settled", self.name, intent.id)
         except Problem as problem:
             if outcome.code is None:

@@ -89,10 +89,13 @@ class Lists:
         """
 
         def opened(_dialect: Any, _merchant_id: int, now: int) -> Any:
-            return open_part(part.id, now=now, due_at=now + LEASE_SECONDS * _SECOND)
+            owner, due_at = self._intents.owner, now + LEASE_SECONDS * _SECOND
+            return open_part(part.id, owner=owner, now=now, due_at=due_at)
 
+        asked_at = time.monotonic()
         if not await self._ledger.change(merchant, opened, is_small=True):
             return None
+        self._intents.hold([part.id], asked_at)
         return await self._intents.start(part, [target], merchant)
 
     def _parts(self, whole: Intent, targets: Sequence[Target], plan: Plan, *, follow: bool) -> list[Intent]:

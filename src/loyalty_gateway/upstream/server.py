@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Final
@@ -91,6 +91,7 @@ class Server:
         self.operations = tuple(one for one in vendor.operations if one.id in self._presented)
         self._rates = None if limits.rate_limits is None else RateLimits(vendor, dict(limits.rate_limits))
         self._not_before = 0.0
+        self._is_limited = False
         self._connections = Connections(limits.timeout_seconds, limits.connections, transport)
 
     def __repr__(self) -> str:
@@ -104,14 +105,20 @@ class Server:
         """The contract of one of the operations that can be called."""
         return self._contracts[operation.id]
 
-    async def send(self, operation: Operation, request: ValidRequest) -> Answer:
+    async def send(
+        self, operation: Operation, request: ValidRequest, may_send: Callable[[], bool] = lambda: True
+    ) -> Answer:
         """The server's answer, whatever its status; its body is ``text`` where it is no JSON.
+
+        Whether it ``may_send`` is asked when the vendor's rate limits have been waited for.
 
         Raises:
             NotSent: nothing can have come of it.
             Unclear: something may have.
         """
         await self._pace(operation)
+        if not may_send():
+            raise NotSent("somebody else may have taken it up meanwhile")
         try:
             async with asyncio.timeout(self._limits.deadline_seconds):
                 received = await self._connections.exchange(self._said(operation, request))
@@ -134,7 +141,9 @@ class Server:
             told = self.vendor.parse_retry_after(answer.headers, time.time())
             seconds = _UNTOLD_SECONDS if told is None else max(told, _SHORTEST_TOLD_SECONDS)
         if seconds is not None:
-            self._not_before = time.monotonic() + min(seconds, _LONGEST_TOLD_SECONDS)
+            not_before = time.monotonic() + min(seconds, _LONGEST_TOLD_SECONDS)
+            if not_before > self._not_before:
+                self._not_before, self._is_limited = not_before, answer.status == 429
 
     def _said(self, operation: Operation, request: ValidRequest) -> httpx.Request:
         contract, credentials = self._contracts[operation.id], self._presented[operation.id]
@@ -157,7 +166,8 @@ class Server:
         waited = 0.0
         while (seconds := self._to_wait(operation)) > 0:
             if not self._limits.waits or waited + seconds > _LONGEST_WAIT_SECONDS:
-                raise NotSent("the vendor's server is to be left alone", seconds)
+                is_limit = self._is_limited or time.monotonic() >= self._not_before
+                raise NotSent("the vendor's server is to be left alone", seconds, is_limit=is_limit)
             waited += seconds
             await asyncio.sleep(seconds)
 

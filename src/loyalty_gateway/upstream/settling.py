@@ -26,7 +26,7 @@ from loyalty_gateway.problem import Code, Problem
 from loyalty_gateway.told import ToldEntry, ToldReceipt
 from loyalty_gateway.upstream.backend import UpstreamBackend
 from loyalty_gateway.upstream.connections import NotSent, Unclear
-from loyalty_gateway.upstream.intents import LEASE_SECONDS
+from loyalty_gateway.upstream.intents import HELD_SECONDS, LEASE_SECONDS
 from loyalty_gateway.upstream.marks import has_mark
 from loyalty_gateway.upstream.phrasebook import as_received
 from loyalty_gateway.upstream.reading import asked_for_history
@@ -86,12 +86,15 @@ class Settling:
         self._closing = True
         self._woken.set()
         if self._task is not None and self._holding is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+            # What still runs is ours until it has ended.
+            await self._backend.intents.close()
             self._holding.cancel()
-            await asyncio.gather(self._task, self._holding, return_exceptions=True)
+            await asyncio.gather(self._holding, return_exceptions=True)
 
     async def _hold(self) -> None:
         """Keeps other gateways from taking up what this one is at, however long that takes."""
-        while not self._closing:
+        while True:
             await asyncio.sleep(_HELD_EVERY_SECONDS)
             try:
                 await self.hold_running()
@@ -100,14 +103,18 @@ class Settling:
 
     async def hold_running(self) -> None:
         """Says of all that this gateway is at that it still is."""
-        intent_ids = self._backend.intents.running
+        intents = self._backend.intents
+        intent_ids = intents.running
         if not intent_ids:
             return
 
-        def held(_dialect: Dialect, _merchant_id: int, now: int) -> Work[None]:
-            return hold(intent_ids, now=now, due_at=now + LEASE_SECONDS * _SECOND)
+        def held(dialect: Dialect, _merchant_id: int, now: int) -> Work[list[int]]:
+            due_at = now + LEASE_SECONDS * _SECOND
+            return hold(dialect, intent_ids, owner=intents.owner, now=now, due_at=due_at)
 
-        await self._ledger.change(next(iter(self._merchants.values())), held, is_small=True)
+        asked_at = time.monotonic()
+        ours = await self._ledger.change(next(iter(self._merchants.values())), held, is_small=True)
+        intents.hold(set(ours) & set(intents.running), asked_at)
 
     async def _run(self) -> None:
         while not self._closing:
@@ -318,9 +325,9 @@ def _may_be(entry: ToldEntry, intent: Intent) -> bool:
 
 
 def _sent_at(intent: Intent) -> int:
-    """When it was asked for at the latest, as far as the gateway that was at it came to say."""
+    """When it was asked for at the latest: whoever was at it does not ask for it longer than it is held."""
     sent_at = intent.created_at if intent.sent_at is None else intent.sent_at
-    return sent_at + _HELD_EVERY_SECONDS * _SECOND if intent.state is State.OPEN else sent_at
+    return sent_at + HELD_SECONDS * _SECOND if intent.state is State.OPEN else sent_at
 
 
 def _later(intent: Intent, *, due_at: int, sent_at: int) -> Work[None]:
