@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 Work = TypeVar("Work")
@@ -23,7 +24,6 @@ class ShortReads(Generic[Work]):
         self._threads = ThreadPoolExecutor(max_workers=_LANES, thread_name_prefix="ledger-reader")
         self._waiting: list[tuple[Work, asyncio.Future[Any]]] = []
         self._busy = 0
-        self._lanes: set[asyncio.Task[None]] = set()
 
     def close(self) -> None:
         """Ends the threads behind what they are at."""
@@ -34,36 +34,31 @@ class ShortReads(Generic[Work]):
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((work, future))
         if self._busy < _LANES:
-            self._busy += 1
-            lane = asyncio.create_task(self._lane())
-            self._lanes.add(lane)
-            lane.add_done_callback(self._lanes.discard)
+            self._read_next()
         return await future
 
-    async def _lane(self) -> None:
+    def _read_next(self) -> None:
+        group, self._waiting = self._waiting[:_LARGEST_GROUP], self._waiting[_LARGEST_GROUP:]
+        waiting = [future for _, future in group]
         try:
-            while self._waiting:
-                group, self._waiting = self._waiting[:_LARGEST_GROUP], self._waiting[_LARGEST_GROUP:]
-                await self._read_group(group)
-        finally:
-            self._busy -= 1
-
-    async def _read_group(self, group: "Sequence[tuple[Work, asyncio.Future[Any]]]") -> None:
-        works = [work for work, _ in group]
-        try:
-            outcomes = await asyncio.get_running_loop().run_in_executor(self._threads, self._read_all, works)
+            reading = asyncio.get_running_loop().run_in_executor(
+                self._threads, self._outcomes, [work for work, _ in group]
+            )
         except RuntimeError as error:
-            # The threads have ended meanwhile.
-            outcomes = [error for _ in works]
-        for (_, future), outcome in zip(group, outcomes, strict=True):
-            if future.cancelled():
-                continue
-            if isinstance(outcome, Exception):
-                future.set_exception(outcome)
-            else:
-                future.set_result(outcome)
+            # The threads have ended.
+            _tell(waiting, [error] * len(group))
+            return
+        self._busy += 1
+        reading.add_done_callback(partial(self._ended, waiting))
 
-    def _read_all(self, works: Sequence[Work]) -> list[Any]:
+    def _ended(self, waiting: "Sequence[asyncio.Future[Any]]", reading: "asyncio.Future[list[Any]]") -> None:
+        self._busy -= 1
+        error = reading.exception()
+        _tell(waiting, reading.result() if error is None else [error] * len(waiting))
+        if self._waiting:
+            self._read_next()
+
+    def _outcomes(self, works: Sequence[Work]) -> list[Any]:
         return [self._outcome(work) for work in works]
 
     def _outcome(self, work: Work) -> Any:
@@ -71,3 +66,13 @@ class ShortReads(Generic[Work]):
             return self._read(work)
         except Exception as error:  # noqa: BLE001 - told to whom it concerns
             return error
+
+
+def _tell(waiting: "Sequence[asyncio.Future[Any]]", outcomes: Sequence[Any]) -> None:
+    for future, outcome in zip(waiting, outcomes, strict=True):
+        if future.cancelled():
+            continue
+        if isinstance(outcome, BaseException):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
