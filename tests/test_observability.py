@@ -225,7 +225,7 @@ def defective(
             "body",
             200,
             b'{"data":{"type":"points_adjustment","id":5}}',
-            ["/data required", "/data/id type"],
+            ["/data/attributes required", "/data/id type"],
         ),
         ("status", 299, b'{"data":"hush-value"}', ["/ status 299 is not declared"]),
         ("nothing", 200, b"", ["/ a declared body is missing"]),

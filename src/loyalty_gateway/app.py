@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from loyalty_gateway.adjustment import CustomerReference, Merchant, Tier
+from loyalty_gateway.admin_token import AdminToken
 from loyalty_gateway.authentication import Authenticator, Credential
 from loyalty_gateway.body import parse_json
 from loyalty_gateway.config import Config, MerchantConfig, VendorConfig
@@ -24,7 +25,7 @@ from loyalty_gateway.journal import Journal
 from loyalty_gateway.ledger import Ledger
 from loyalty_gateway.ledger.sqlite import SqliteLedger
 from loyalty_gateway.metrics import Metrics
-from loyalty_gateway.own_paths import OwnPaths, Witness
+from loyalty_gateway.own_paths import Admin, OwnPaths, Witness
 from loyalty_gateway.problem import Code, ConfigurationError, Problem
 from loyalty_gateway.rate_limit import RateLimits
 from loyalty_gateway.routing import Paths
@@ -33,6 +34,9 @@ from loyalty_gateway.testing.fault_layer import FaultLayer
 from loyalty_gateway.testing.faults import Faults
 from loyalty_gateway.testing.faults_api import FaultsApi
 from loyalty_gateway.testing.received import Reading
+from loyalty_gateway.traffic.recorder import Recorder
+from loyalty_gateway.traffic.recordings import Recordings
+from loyalty_gateway.traffic.traffic import Traffic, whose_exchanges
 from loyalty_gateway.upstream.transport import Transport
 from loyalty_gateway.upstream.upstreams import Upstreams, make_upstreams
 from loyalty_gateway.vendor import Vendor
@@ -111,8 +115,9 @@ def create_app(  # noqa: PLR0913 - what may be given instead of the usual parts
         metrics=metrics,
         transport=transport,
     )
-    if faults is None and config.testing is not None:
+    if faults is None and config.testing.faults:
         faults = Faults(vendors[name] for name in config.vendors)
+    recorder = _recorder(config, vendors, contract_of, metrics)
     served = {
         name: _Served(
             endpoint=_endpoint(
@@ -125,6 +130,7 @@ def create_app(  # noqa: PLR0913 - what may be given instead of the usual parts
                 metrics=metrics,
                 journal=journal,
                 new_rate_limits=new_rate_limits,
+                recorder=recorder,
             ),
             hosts=chosen.hosts,
             cors_origins=chosen.cors_origins,
@@ -147,15 +153,20 @@ def create_app(  # noqa: PLR0913 - what may be given instead of the usual parts
             for merchant, references in customers:
                 await _enrol(ledger, merchant, references)
             upstreams.start()
+            if recorder is not None:
+                recorder.start()
             yield
         finally:
             await upstreams.close()
             await ledger.close()
+            if recorder is not None:
+                recorder.close()
             journal.close()
 
-    own: OwnPaths | FaultsApi = (paths := OwnPaths(ledger, metrics, witness))
-    if faults is not None and config.testing is not None:
-        own = FaultsApi(paths, faults, config.testing.admin_token, witness)
+    admin = AdminToken(config.admin.token)
+    own: OwnPaths | FaultsApi = (paths := OwnPaths(ledger, metrics, witness, Admin(admin, recorder)))
+    if faults is not None and config.testing.faults:
+        own = FaultsApi(paths, faults, admin, witness)
     app = Starlette(lifespan=lifespan)
     # Starlette keeps lifespan and state; requests go straight to the vendors, past its router and middleware.
     app.build_middleware_stack = lambda: _Mounts(app.router, own, served)  # type: ignore[method-assign]
@@ -324,6 +335,7 @@ def _endpoint(  # noqa: PLR0913 - composing is naming every part
     metrics: Metrics,
     journal: Journal,
     new_rate_limits: NewRateLimits,
+    recorder: Recorder | None,
 ) -> Endpoint:
     where = f"vendors.{vendor.name}"
     credentials = [
@@ -347,6 +359,23 @@ def _endpoint(  # noqa: PLR0913 - composing is naming every part
         metrics=metrics,
         log=journal,
         largest_body=config.server.largest_body,
+        recorder=recorder,
+    )
+
+
+def _recorder(
+    config: Config, vendors: Mapping[str, Vendor], contract_of: Callable[[str], Contract], metrics: Metrics
+) -> Recorder | None:
+    chosen = config.recording
+    if not chosen.findings:
+        return None
+    recordings = Recordings(Path(chosen.folder), chosen.largest_bytes) if chosen.folder is not None else None
+    contracts = {name: contract_of(name) for name in config.vendors}
+    return Recorder(
+        Traffic(whose_exchanges(vendors, contracts, config)),
+        recordings,
+        keeps_exchanges=chosen.exchanges,
+        on_dropped=metrics.not_judged,
     )
 
 

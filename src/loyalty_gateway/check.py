@@ -1,6 +1,9 @@
-"""``loyalty-gateway check``: the vendors' operations, published defects and overlay actions, as tables."""
+"""``loyalty-gateway check``: the vendors' operations, published defects and overlay actions, as tables.
 
-from collections.abc import Mapping, Sequence
+With ``--defects`` the defects alone, each with its line; with ``--against`` what a new document changes.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -8,9 +11,11 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from loyalty_gateway.against import Comparison
 from loyalty_gateway.app import load_contract
-from loyalty_gateway.spec import Contract
+from loyalty_gateway.spec import Contract, load_document
 from loyalty_gateway.spec.defects import PublishedDefect, published_defects
+from loyalty_gateway.spec.positions import Positions
 from loyalty_gateway.vendor import Vendor
 
 _WIDER_THAN_ANY_LINE = 1_000
@@ -84,3 +89,79 @@ def _actions(reports: Sequence[Report]) -> Table:
         for action in report.contract.document.actions:
             table.add_row(action.where, action.target, action.reason, action.evidence, action.source)
     return table
+
+
+class LocatedDefect(msgspec.Struct, frozen=True, kw_only=True):
+    """A published defect with the line and column at which it stands, both from 1."""
+
+    vendor: str
+    file: str
+    line: int
+    column: int
+    place: str
+    rule: str
+    what: str
+    fingerprint: str
+    answered_by: str | None
+
+
+def located_defects(
+    names: Iterable[str], overlays: Mapping[str, tuple[str, ...]], specs: Path
+) -> list[LocatedDefect]:
+    """The defects of the vendors' documents as published, in the order of their lines; nothing is compiled."""
+    located = []
+    for name in names:
+        positions = Positions(specs / f"{name}.yaml")
+        for defect in published_defects(load_document(name, specs, overlays.get(name, ()))):
+            line, column = positions.at(defect.place)
+            located.append(
+                LocatedDefect(
+                    vendor=name,
+                    file=positions.file,
+                    line=line,
+                    column=column,
+                    place=defect.place,
+                    rule=defect.rule,
+                    what=defect.what,
+                    fingerprint=defect.fingerprint,
+                    answered_by=defect.answered_by.where if defect.answered_by is not None else None,
+                )
+            )
+    return sorted(located, key=lambda defect: (defect.vendor, defect.line, defect.column, defect.fingerprint))
+
+
+def render_defects(defects: Sequence[LocatedDefect], stream: TextIO) -> None:
+    """A line for each defect, as compilers print them."""
+    for defect in defects:
+        answer = f"answered by {defect.answered_by}" if defect.answered_by is not None else "no action answers it"
+        place = f"{defect.file}:{defect.line}:{defect.column}"
+        stream.write(f"{place}: {defect.what} [{defect.rule} {defect.fingerprint}] ({answer})\n")
+    stream.write(f"{len(defects)} defects\n")
+
+
+def render_comparison(comparison: Comparison, stream: TextIO) -> None:
+    """Prints what a new document changes, what of the overlay fails, and whom that concerns."""
+    width = None if stream.isatty() else _WIDER_THAN_ANY_LINE
+    console = Console(file=stream, width=width, highlight=False, markup=False)
+    changed = Table("operation", "where", "change", "breaks", title="Changes for the translator")
+    for change in comparison.changes:
+        what = f"{change.kind}: {change.what}"
+        changed.add_row(change.operation, change.where, what, ", ".join(change.breaks) or "nobody")
+    failed = Table("action", "target", "", "its reason", title="Overlay actions that fail")
+    for action in comparison.actions:
+        failed.add_row(action.where, action.target, action.why, action.reason)
+    concerned = Table("merchant", "by", "", title="Merchants concerned")
+    for one in comparison.merchants:
+        concerned.add_row(one.merchant, one.where, one.how)
+    for table in (changed, failed, concerned):
+        if table.rows:
+            console.print(table)
+    if comparison.untranslated:
+        console.print(f"the translator's operations that are gone: {', '.join(comparison.untranslated)}")
+    if comparison.invalid is not None:
+        console.print(f"cannot be used with its overlay: {comparison.invalid}")
+    breaking = sum(bool(change.breaks) for change in comparison.changes)
+    console.print(
+        f"{comparison.vendor}: {len(comparison.changes)} changes, {breaking} of them break something; "
+        f"{len(comparison.actions)} overlay actions fail; {len(comparison.merchants)} uses by merchants"
+    )

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TextIO, TypeVar
 
 import msgspec
 import typer
@@ -20,9 +20,16 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from loyalty_gateway import ledger_commands
 from loyalty_gateway.adjustment import LARGEST_POINTS
-from loyalty_gateway.app import configured_merchant, create_app, open_ledger, upstreams_beside
+from loyalty_gateway.against import compare, vendor_of
+from loyalty_gateway.app import configured_merchant, create_app, load_contract, open_ledger, upstreams_beside
 from loyalty_gateway.backend_config import MigrationConfig
-from loyalty_gateway.check import check_vendors, render_report
+from loyalty_gateway.check import (
+    check_vendors,
+    located_defects,
+    render_comparison,
+    render_defects,
+    render_report,
+)
 from loyalty_gateway.config import LARGEST_PORT, Config, ServerConfig, load_config
 from loyalty_gateway.contract_run.commands import Asked
 from loyalty_gateway.contract_run.commands import contract as hold_contract
@@ -43,11 +50,18 @@ from loyalty_gateway.loss_commands import translate as translate_request
 from loyalty_gateway.migration import commands as steps
 from loyalty_gateway.migration.parts import Parts
 from loyalty_gateway.problem import ConfigurationError, Problem
+from loyalty_gateway.spec import load_document, specs_folder
 from loyalty_gateway.testing.connections import ResettableConnection
+from loyalty_gateway.traffic.asking import asked_report
+from loyalty_gateway.traffic.commands import judge_files, tell, write_archive
+from loyalty_gateway.traffic.recordings import kept_findings
+from loyalty_gateway.traffic.telling import counted
+from loyalty_gateway.traffic.traffic import Traffic, whose_exchanges
 from loyalty_gateway.upstream.upstreams import upstream_names
 from loyalty_gateway.vendor import Vendor, discover
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 _BACKLOG = 2_048
 _POINTS_HELP = "Signed points; without them everybody is reset to 0."
@@ -92,15 +106,110 @@ def serve(
 @commands.command()
 def check(
     config: ConfigOption = Path("config.yaml"),
+    vendor: Annotated[str | None, typer.Option(help="With --defects or --against: only this vendor.")] = None,
+    as_defects: Annotated[  # noqa: FBT002
+        bool, typer.Option("--defects", help="Only the published defects, with line, column and fingerprint.")
+    ] = False,
+    against: Annotated[
+        Path | None, typer.Option(help="A new version of a vendor's document: what it changes here.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="With --defects or --against: as JSON.")] = False,  # noqa: FBT002
 ) -> None:
-    """Check the configuration and the specs: operations, published defects, overlay actions."""
+    """Check the configuration and the specs: operations, published defects, overlay actions.
+
+    With --defects it ends with 1 if no overlay action answers one of them, with --against if the new version
+    breaks something.
+    """
     with _told_to_people():
         vendors = discover()
         chosen = load_config(config, vendors)
-        overlays = {name: vendor.overlays for name, vendor in chosen.vendors.items()}
+        overlays = {name: one.overlays for name, one in chosen.vendors.items()}
+        if vendor is not None and vendor not in vendors:
+            raise ConfigurationError(f"--vendor {vendor}", f"must be one of: {', '.join(sorted(vendors))}")
+        if against is not None:
+            named = vendor or vendor_of(against, vendors)
+            document = load_document(named, specs_folder(), overlays.get(named, ()))
+            comparison = compare(document, against, vendors[named], chosen)
+            _print(comparison, render_comparison, as_json=as_json)
+            raise typer.Exit(1 if comparison.breaks else 0)
+        if as_defects:
+            located = located_defects([vendor] if vendor else vendors, overlays, specs_folder())
+            _print(located, render_defects, as_json=as_json)
+            raise typer.Exit(1 if any(defect.answered_by is None for defect in located) else 0)
         reports = check_vendors(vendors, overlays)
         create_app(chosen, vendors, contracts={report.vendor.name: report.contract for report in reports})
         render_report(reports, sys.stdout)
+
+
+def _print(told: T, render: Callable[[T, TextIO], None], *, as_json: bool) -> None:
+    if as_json:
+        render_json(told, sys.stdout)
+    else:
+        render(told, sys.stdout)
+
+
+@commands.command()
+def traffic(
+    files: Annotated[list[Path], typer.Argument(help="HTTP Archives (.har), or one exchange a line (.ndjson).")],
+    vendor: Annotated[
+        str, typer.Option(help="Whose exchanges all are; by default told by host, or by the mount /<vendor>/.")
+    ] = "",
+    config: Annotated[
+        Path | None, typer.Option("--config", help="For hosts, path aliases and overlays of its own.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,  # noqa: FBT002
+) -> None:
+    """Hold recorded traffic against the vendors' documents, in both directions. Ends with 1 on any finding."""
+    with _told_to_people():
+        vendors = discover()
+        chosen = load_config(config, vendors) if config is not None else None
+        if vendor and vendor not in vendors:
+            raise ConfigurationError(f"--vendor {vendor}", f"must be one of: {', '.join(sorted(vendors))}")
+        judged = {
+            name: load_contract(one, served.overlays if served else (), checks=False)
+            for name, one in vendors.items()
+            for served in [chosen.vendors.get(name) if chosen is not None else None]
+            if vendor in {"", name}
+        }
+        whole = Traffic(whose_exchanges(vendors, judged, chosen), only=vendor)
+        if not tell(judge_files(files, whole), sys.stdout, as_json=as_json):
+            raise typer.Exit(1)
+
+
+@commands.command()
+def defects(  # noqa: PLR0913, PLR0917 - options
+    config: ConfigOption = Path("config.yaml"),
+    folder: Annotated[Path | None, typer.Option(help="By default the file's recording.folder.")] = None,
+    url: Annotated[str | None, typer.Option(help="Ask the gateway that serves there, with admin.token.")] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="LOYALTY_GATEWAY_ADMIN_TOKEN", help="By default the file's admin.token."),
+    ] = None,
+    har: Annotated[Path | None, typer.Option(help="Write the exchanges of the folder there, redacted.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,  # noqa: FBT002
+) -> None:
+    """Tell what the gateway found in the traffic that passed through it. Ends with 1 if there is anything."""
+    with _told_to_people():
+        vendors = discover()
+        # Whoever says where it is needs no configuration.
+        named = folder is not None or (url is not None and token is not None)
+        chosen = None if named else load_config(config, vendors)
+        if url is not None:
+            secret = token or (chosen.admin.token if chosen is not None else None)
+            if secret is None:
+                raise ConfigurationError("admin.token", "is not set; give it with --token")
+            report = asked_report(url, secret)
+        else:
+            kept = folder or (Path(chosen.recording.folder) if chosen and chosen.recording.folder else None)
+            if kept is None:
+                raise ConfigurationError("recording.folder", "is not set; give --folder, or --url of a gateway")
+            if har is not None:
+                typer.echo(f"{counted(write_archive(kept, har), 'exchange')} written to {har}")
+                return
+            contracts = {name: load_contract(one, checks=False) for name, one in vendors.items()}
+            report = kept_findings(kept).report(contracts)
+        if not tell(report, sys.stdout, as_json=as_json):
+            raise typer.Exit(1)
 
 
 @commands.command()
@@ -478,7 +587,7 @@ def _composed(
     config: Config, vendors: Mapping[str, Vendor]
 ) -> tuple[Starlette, ServerConfig, type[HttpToolsProtocol]]:
     # Whoever serves holds only these: the credentials in the configuration are plain text.
-    protocol = HttpToolsProtocol if config.testing is None else ResettableConnection
+    protocol = HttpToolsProtocol if not config.testing.faults else ResettableConnection
     return create_app(config, vendors), config.server, protocol
 
 

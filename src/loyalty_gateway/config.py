@@ -35,8 +35,9 @@ _SYNTAX_ONLY = re.compile(r"(?:'(?:<[a-z ]+>|[^\w\s])'|[^'\"])*")
 T = TypeVar("T")
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 LARGEST_PORT: Final = 65_535
-_LONGEST_KEEP_HOURS: Final = 24 * 366
 _SHORTEST_TOKEN: Final = 16
+_SMALLEST_RECORDING: Final = 1_000_000
+_LONGEST_KEEP_HOURS: Final = 24 * 366
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,12 +59,30 @@ class IdempotencyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     keep_hours: Annotated[float, msgspec.Meta(ge=0, le=_LONGEST_KEEP_HOURS)] = 24
 
 
+class AdminConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose bearer token may ask below ``/-/admin/``; without one nobody may."""
+
+    token: Annotated[str, msgspec.Meta(min_length=_SHORTEST_TOKEN)] | None = None
+
+
+class RecordingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is kept of the traffic: ``findings`` in memory, and on disk where there is a ``folder``.
+
+    ``exchanges`` keeps redacted exchanges in the folder too, all files together up to ``largest_bytes``.
+    """
+
+    findings: bool = True
+    folder: str | None = None
+    exchanges: bool = False
+    largest_bytes: Annotated[int, msgspec.Meta(ge=_SMALLEST_RECORDING)] = 100_000_000
+
+
 class TestingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """For a gateway against which clients are tested: who has the token may order faults."""
+    """For a gateway against which clients are tested: whether whoever has ``admin.token`` may order ``faults``."""
 
     __test__ = False  # pytest takes whatever is called so for tests
 
-    admin_token: Annotated[str, msgspec.Meta(min_length=_SHORTEST_TOKEN)]
+    faults: bool = False
 
 
 class CustomerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -124,16 +143,18 @@ class VendorConfig(msgspec.Struct, frozen=True, kw_only=True):
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The whole configuration, checked. ``everyone_at_once`` is how many wallets are adjusted before an answer.
 
-    With ``testing``, faults can be ordered.
+    With ``testing.faults``, faults can be ordered.
     """
 
     server: ServerConfig
     ledger: str
     everyone_at_once: int
     idempotency: IdempotencyConfig
+    admin: AdminConfig
+    recording: RecordingConfig
     merchants: dict[str, MerchantConfig]
     vendors: dict[str, VendorConfig]
-    testing: TestingConfig | None = None
+    testing: TestingConfig = TestingConfig()
 
 
 class _VendorKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -158,9 +179,11 @@ class _Keys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ledger: str = "sqlite:///loyalty.db"
     everyone_at_once: AtLeastOne = 10_000
     idempotency: IdempotencyConfig = IdempotencyConfig()
+    admin: AdminConfig = AdminConfig()
+    recording: RecordingConfig = RecordingConfig()
     merchants: dict[str, Any] = {}
     vendors: dict[str, Any] = {}
-    testing: TestingConfig | None = None
+    testing: TestingConfig = TestingConfig()
 
 
 def load_config(path: Path, vendors: Mapping[str, Vendor], environment: Mapping[str, str] = os.environ) -> Config:
@@ -198,6 +221,10 @@ def parse_config(
         if name not in vendors:
             raise given.error(f"vendors.{name}", f"no such vendor; there are {_listed(vendors)}")
     _check_networks(keys.server.trusted_proxies, given, "server.trusted_proxies")
+    if keys.recording.exchanges and not (keys.recording.findings and keys.recording.folder):
+        raise given.error("recording.exchanges", "needs a recording.folder, and recording.findings")
+    if keys.testing.faults and keys.admin.token is None:
+        raise given.error("testing.faults", "needs an admin.token, without which nobody could order any")
     merchants = {
         name: given.convert(chosen, MerchantConfig, f"merchants.{name}") for name, chosen in keys.merchants.items()
     }
@@ -213,6 +240,8 @@ def parse_config(
         ledger=keys.ledger,
         everyone_at_once=keys.everyone_at_once,
         idempotency=keys.idempotency,
+        admin=keys.admin,
+        recording=keys.recording,
         merchants=merchants,
         vendors={
             name: _vendor_config(

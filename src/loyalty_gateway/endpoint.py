@@ -43,6 +43,7 @@ from loyalty_gateway.problem import Code, Problem, Violation
 from loyalty_gateway.rate_limit import RateLimits
 from loyalty_gateway.routing import Paths
 from loyalty_gateway.spec import Contract, Defect, OperationContract
+from loyalty_gateway.traffic.recorder import Passed, Recorder
 from loyalty_gateway.upstream.connections import NotSent, Received, Unclear, Undecodable, answer_of
 from loyalty_gateway.upstream.partial import Partial, agreed
 from loyalty_gateway.upstream.passthrough import Passthrough
@@ -126,6 +127,7 @@ class Endpoint:
         metrics: Metrics,
         log: journal.Journal,
         largest_body: int,
+        recorder: Recorder | None = None,
     ) -> None:
         self._vendor = vendor
         self._options = options
@@ -139,6 +141,7 @@ class Endpoint:
         self._metrics = metrics
         self._journal = log
         self._largest_body = largest_body
+        self._recorder = recorder
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
         """Answers one request; ``path`` is the raw path below the vendor's mount."""
@@ -168,16 +171,17 @@ class Endpoint:
             exchange.error = error
             answer = self._refuse(exchange, Problem(Code.UNFORESEEN))
         if received is not None:
-            await _relay(send, received, head=scope["method"] == "HEAD")
-            seconds = perf_counter() - started
+            sent = received
+        else:
+            await aside(self._conform, exchange, answer)
+            sent = _sent(*await aside(_encoded, answer, exchange), exchange)
+        await _respond(send, sent, head=scope["method"] == "HEAD")
+        seconds = perf_counter() - started
+        if received is not None:
             await self._look_back(exchange, scope, received)
-            self._record(exchange, received.status, None, seconds)
-            return
-        await aside(self._conform, exchange, answer)
-        answer, content = await aside(_encoded, answer, exchange)
-        await _respond(send, answer, content, exchange, head=scope["method"] == "HEAD")
-        code = exchange.code.value if exchange.code is not None else None
-        self._record(exchange, answer.status, code, perf_counter() - started)
+        self._record(exchange, sent.status, exchange.code.value if exchange.code is not None else None, seconds)
+        if self._recorder is not None:
+            self._recorder.take(_passed(self._vendor.name, scope, path, exchange.raw_body, sent, seconds))
 
     def _received(self, scope: Scope) -> Request:
         return Request(
@@ -513,7 +517,8 @@ def _encoded(answer: Answer, exchange: Exchange) -> tuple[Answer, bytes]:
         return _LAST_RESORT, _encode(_LAST_RESORT.body)
 
 
-async def _respond(send: Send, answer: Answer, content: bytes, exchange: Exchange, *, head: bool) -> None:
+def _sent(answer: Answer, content: bytes, exchange: Exchange) -> Received:
+    """The answer as it goes out."""
     headers = [(b"content-length", b"%d" % len(content))]
     if content:
         media_type = f"{answer.media_type}; charset=utf-8" if answer.text is not None else answer.media_type
@@ -524,14 +529,18 @@ async def _respond(send: Send, answer: Answer, content: bytes, exchange: Exchang
         headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in told.items()]
     if exchange.replayed:
         headers.append((b"idempotency-replayed", b"true"))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if head else content})
+    return Received(answer.status, headers, content)
 
 
-async def _relay(send: Send, received: Received, *, head: bool) -> None:
-    """Passes an answer on as it is."""
-    await send({"type": "http.response.start", "status": received.status, "headers": received.headers})
-    await send({"type": "http.response.body", "body": b"" if head else received.content})
+async def _respond(send: Send, sent: Received, *, head: bool) -> None:
+    await send({"type": "http.response.start", "status": sent.status, "headers": sent.headers})
+    await send({"type": "http.response.body", "body": b"" if head else sent.content})
+
+
+def _passed(  # noqa: PLR0913, PLR0917 - the parts of an exchange
+    vendor: str, scope: Scope, path: str, body: bytes | None, sent: Received, seconds: float
+) -> Passed:
+    return Passed(vendor, scope["method"], path, scope["query_string"], scope["headers"], body, sent, seconds)
 
 
 _encode = msgspec.json.Encoder().encode

@@ -85,6 +85,11 @@ class Metrics:
             "Request lines that standard output did not take.",
             registry=self._registry,
         )
+        self._not_judged = Counter(
+            "loyalty_gateway_exchanges_not_judged",
+            "Exchanges that were dropped by the recorder, since too many came at once.",
+            registry=self._registry,
+        )
         # Label look-up costs more than the counting; the children are few (no label is the client's).
         self._requests_for = lru_cache(maxsize=None)(self._requests.labels)
         self._latency_for = lru_cache(maxsize=None)(self._latency.labels)
@@ -131,6 +136,10 @@ class Metrics:
     def dropped(self, lines: int) -> None:
         """Counts request lines that were not written."""
         self._dropped_lines.inc(lines)
+
+    def not_judged(self) -> None:
+        """Counts an exchange that the recorder dropped."""
+        self._not_judged.inc()
 
     def exposition(self) -> bytes:
         """All figures in Prometheus' text format."""

@@ -22,12 +22,12 @@ CLIENT = {"authorization": "mage_demo_key"}
 
 @pytest.fixture
 def tested(start_gateway: StartGateway) -> Gateway:
-    return start_gateway(demo_config(testing={"admin_token": TOKEN}))
+    return start_gateway(demo_config(testing={"faults": True}, admin={"token": TOKEN}))
 
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[str]:
-    with serving(tmp_path, demo_config(testing={"admin_token": TOKEN})) as gateway:
+    with serving(tmp_path, demo_config(testing={"faults": True}, admin={"token": TOKEN})) as gateway:
         yield gateway.url
 
 
@@ -49,8 +49,8 @@ def test_whoever_has_not_the_token_orders_nothing(tested: Gateway, method: str, 
 
 
 def test_a_token_that_is_easily_guessed_is_refused_at_start(vendors: dict[str, Vendor]) -> None:
-    with pytest.raises(ConfigurationError, match=r"testing\.admin_token"):
-        parse_config(demo_config(testing={"admin_token": "short"}), vendors, {})
+    with pytest.raises(ConfigurationError, match=r"testing\.faults"):
+        parse_config(demo_config(testing={"faults": True}), vendors, {})
 
 
 def test_faults_are_ordered_told_done_and_taken_back(tested: Gateway) -> None:

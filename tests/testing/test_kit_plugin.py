@@ -92,7 +92,7 @@ def test_each_use_in_the_readme_works_as_pasted(tmp_path: Path) -> None:
 def test_the_order_in_the_readme_works_as_pasted(start_gateway: StartGateway) -> None:
     (block,) = blocks("sh")
     curl, _, url, _, header, _, body = shlex.split(block.replace("$TOKEN", TOKEN))
-    gateway = start_gateway(demo_config(testing={"admin_token": TOKEN}))
+    gateway = start_gateway(demo_config(testing={"faults": True}, admin={"token": TOKEN}))
 
     answer = gateway.client.post(url, headers=dict([header.split(": ")]), content=body)
 

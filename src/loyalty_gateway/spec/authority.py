@@ -223,8 +223,14 @@ def _defects_of(error: Exception) -> Iterator[Defect]:
         if isinstance(cause, InvalidSchemaValue):
             for schema_error in cause.schema_errors:
                 assert isinstance(schema_error, SchemaError)
-                location = "/".join(str(part) for part in schema_error.absolute_path)
-                yield Defect(location=f"/{location}", constraint=str(schema_error.validator))
+                yield from _defects_of_schema_error(schema_error)
             return
         cause = cause.__cause__
     yield Defect(location="/", constraint=type(error).__name__)
+
+
+def _defects_of_schema_error(error: SchemaError) -> Iterator[Defect]:
+    keyword, path = str(error.validator), tuple(error.absolute_path)
+    required = error.validator_value if keyword == "required" else ()
+    for place in [(*path, name) for name in required if name not in error.instance] or [path]:
+        yield Defect(location="/" + "/".join(map(str, place)), constraint=keyword)

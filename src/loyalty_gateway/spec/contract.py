@@ -15,7 +15,7 @@ from openapi_schema_validator import OAS31Validator
 
 from loyalty_gateway.problem import ConfigurationError, Violation
 from loyalty_gateway.spec.authority import Authority, AuthorityRequest, AuthorityResponse, Defect
-from loyalty_gateway.spec.document import Document
+from loyalty_gateway.spec.document import Document, resolved
 from loyalty_gateway.vendor import Answer, Request
 
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
@@ -39,7 +39,7 @@ class Requirement(msgspec.Struct, frozen=True):
 
 
 class Contract:
-    """A vendor's corrected document with each operation compiled.
+    """A vendor's corrected document with each operation compiled; ``names`` are those of its fields.
 
     Args:
         document: the document.
@@ -57,11 +57,11 @@ class Contract:
             contract.id: contract
             for contract in _operations(_explicit(document.corrected), document.name, authority)
         }
-        self._names = frozenset(_names(document.corrected))
+        self.names = frozenset(_names(document.corrected))
 
     def place(self, steps: Iterable[str | int]) -> str:
         """A place in a body, without a word of whoever sent it: ``*`` for a name that the document has not."""
-        return "/".join(str(step) if isinstance(step, int) or step in self._names else "*" for step in steps)
+        return "/".join(str(step) if isinstance(step, int) or step in self.names else "*" for step in steps)
 
 
 class OperationContract:
@@ -82,7 +82,7 @@ class OperationContract:
         self.template = path
         self.path = server.path.rstrip("/") + path
         self.requirements = tuple(_requirements(document, operation))
-        body = _resolve(document, operation.get("requestBody"))
+        body = resolved(document, operation.get("requestBody"))
         self.media_types = tuple(body.get("content", ()))
         self.server_url = server._replace(path=server.path.rstrip("/")).geturl()
         self._host_url = f"{server.scheme}://{server.netloc}"
@@ -93,11 +93,11 @@ class OperationContract:
             for media_type, content in body.get("content", {}).items()
         }
         self._parameters = tuple(
-            _Parameter.compile(document, _resolve(document, parameter), where)
+            _Parameter.compile(document, resolved(document, parameter), where)
             for parameter in (*path_item.get("parameters", ()), *operation.get("parameters", ()))
         )
         self._responses = {
-            status: _CompiledResponse.compile(document, _resolve(document, response), f"{where} {status}")
+            status: _CompiledResponse.compile(document, resolved(document, response), f"{where} {status}")
             for status, response in operation["responses"].items()
         }
 
@@ -184,7 +184,7 @@ class _Parameter(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def compile(cls, document: dict[str, Any], parameter: dict[str, Any], where: str) -> "_Parameter":
-        schema = _resolve(document, parameter.get("schema", {}))
+        schema = resolved(document, parameter.get("schema", {}))
         kind = schema.get("type")
         return cls(
             name=parameter["name"].lower() if parameter["in"] == "header" else parameter["name"],
@@ -307,16 +307,6 @@ def _scheme(name: str, scheme: Mapping[str, Any]) -> SecurityScheme:
             return SecurityScheme(name=name, kind=kind)
         case _:
             raise ConfigurationError(f"components/securitySchemes/{name}", "is of a kind that is not supported")
-
-
-def _resolve(document: dict[str, Any], node: dict[str, Any] | None) -> dict[str, Any]:
-    """The node itself, or what its local ``$ref`` points to."""
-    while node and "$ref" in node:
-        target: Any = document
-        for part in node["$ref"].removeprefix("#/").split("/"):
-            target = target[part.replace("~1", "/").replace("~0", "~")]
-        node = target
-    return node or {}
 
 
 def _compile(document: dict[str, Any], schema: dict[str, Any], where: str) -> Draft202012Validator:

@@ -1,22 +1,42 @@
 """What is wrong with a published document, and which overlay action answers it. Found, never listed by hand."""
 
-from collections.abc import Iterator
-from typing import Any
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 from openapi_schema_validator import OAS30Validator, OAS31Validator
 
-from loyalty_gateway.spec.document import Action, Document, apply
+from loyalty_gateway.spec.document import Action, Document, apply, resolved
+from loyalty_gateway.spec.fields import Fields
 from loyalty_gateway.spec.validity import invalid_places
 
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
 
-class PublishedDefect(msgspec.Struct, frozen=True, kw_only=True):
-    """One defect: a JSON pointer, what is wrong there, and the action that answers it, if any does."""
+class _Found(NamedTuple):
+    """Where, which rule is broken, and what is wrong in words."""
 
     place: str
+    rule: str
     what: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What makes it the same one; a correction elsewhere may change the words."""
+        return self.place, self.rule
+
+
+class PublishedDefect(msgspec.Struct, frozen=True, kw_only=True):
+    """One defect: a JSON pointer, the rule, what is wrong there, and the action that answers it, if any does.
+
+    ``fingerprint`` stays the same while the place keeps its name, on whatever line that is.
+    """
+
+    place: str
+    rule: str
+    what: str
+    fingerprint: str
     answered_by: Action | None = None
 
 
@@ -28,80 +48,129 @@ def published_defects(document: Document) -> tuple[PublishedDefect, ...]:
     current = document.published
     for action in document.actions if found else ():
         current = apply(action, current)
-        remaining = set(_defects(current))
-        if any(defect not in answers for defect in invalid):
+        remaining = {defect.key for defect in _defects(current)}
+        if any(defect.key not in answers for defect in invalid):
             # To hold a document against OpenAPI itself takes long; what has been answered is not looked at again.
-            remaining.update(_invalid(current))
+            remaining.update(defect.key for defect in _invalid(current))
         for defect in found:
-            if defect in remaining:
-                answers.pop(defect, None)
+            if defect.key in remaining:
+                answers.pop(defect.key, None)
             else:
-                answers.setdefault(defect, action)
+                answers.setdefault(defect.key, action)
+    fingerprints = _fingerprints(document.name, found)
     return tuple(
-        PublishedDefect(place=place, what=what, answered_by=answers.get((place, what))) for place, what in found
+        PublishedDefect(
+            place=defect.place,
+            rule=defect.rule,
+            what=defect.what,
+            fingerprint=fingerprint,
+            answered_by=answers.get(defect.key),
+        )
+        for defect, fingerprint in zip(found, fingerprints, strict=True)
     )
 
 
-def _invalid(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _fingerprints(name: str, found: Iterable[_Found]) -> Iterator[str]:
+    """Of the place and the rule, and not of the words, which may become better; the second there has a 2."""
+    seen: dict[tuple[str, str], int] = {}
+    for defect in found:
+        known = seen[defect.place, defect.rule] = seen.get((defect.place, defect.rule), 0) + 1
+        told = "\n".join((name, defect.place, defect.rule, *([str(known)] if known > 1 else ())))
+        yield hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def _invalid(document: dict[str, Any]) -> Iterator[_Found]:
     for place, message in invalid_places(document):
-        yield place, f"not valid OpenAPI {document['openapi']}: {message}"
+        yield _Found(place, "openapi", f"not valid OpenAPI {document['openapi']}: {message}")
 
 
-def _defects(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _defects(document: dict[str, Any]) -> Iterator[_Found]:
     for index, server in enumerate(document.get("servers", ())):
         if not server.get("url"):
-            yield f"/servers/{index}", "the server has no address"
+            yield _Found(f"/servers/{index}", "server-address", "the server has no address")
     for path, path_item in document.get("paths", {}).items():
         for method in _METHODS:
             if method in path_item:
-                place = f"/paths/{path.replace('~', '~0').replace('/', '~1')}/{method}"
+                place = f"/paths/{_escaped(path)}/{method}"
                 yield from _operation_defects(document, path_item[method], place)
+    for name, schema in document.get("components", {}).get("schemas", {}).items():
+        yield from _schema_defects(document, schema, f"/components/schemas/{_escaped(name)}")
 
 
-def _operation_defects(
-    document: dict[str, Any], operation: dict[str, Any], place: str
-) -> Iterator[tuple[str, str]]:
+def _operation_defects(document: dict[str, Any], operation: dict[str, Any], place: str) -> Iterator[_Found]:
     if "operationId" not in operation:
-        yield place, "the operation has no operationId"
+        yield _Found(place, "operation-id", "the operation has no operationId")
+    for index, parameter in enumerate(operation.get("parameters", ())):
+        yield from _content_defects(document, parameter, f"{place}/parameters/{index}")
     body = operation.get("requestBody")
     if body is not None:
         for media_type, content in body.get("content", {}).items():
-            schema = _resolved(document, content.get("schema", {}))
+            schema = resolved(document, content.get("schema", {}))
             if schema.get("required") and not body.get("required"):
-                yield f"{place}/requestBody", "fields are required, the body is not"
-            here = f"{place}/requestBody/content/{media_type.replace('/', '~1')}"
-            yield from _example_defects(document, content, here)
+                yield _Found(f"{place}/requestBody", "body-required", "fields are required, the body is not")
+            here = f"{place}/requestBody/content/{_escaped(media_type)}"
+            yield from _content_defects(document, content, here)
     responses = operation.get("responses", {})
     if all(status.startswith("2") for status in responses):
-        yield f"{place}/responses", "no refusal is declared"
+        yield _Found(f"{place}/responses", "refusals", "no refusal is declared")
     for status, response in responses.items():
         for media_type, content in response.get("content", {}).items():
-            here = f"{place}/responses/{status}/content/{media_type.replace('/', '~1')}"
-            if _resolved(document, content.get("schema", {})).get("const") == "":
-                yield here, "an empty body is described as a JSON string"
-            yield from _example_defects(document, content, here)
+            here = f"{place}/responses/{status}/content/{_escaped(media_type)}"
+            if resolved(document, content.get("schema", {})).get("const") == "":
+                yield _Found(here, "empty-body", "an empty body is described as a JSON string")
+            yield from _content_defects(document, content, here)
 
 
-def _example_defects(document: dict[str, Any], content: dict[str, Any], place: str) -> Iterator[tuple[str, str]]:
-    if "example" not in content or "schema" not in content:
+def _content_defects(document: dict[str, Any], content: dict[str, Any], place: str) -> Iterator[_Found]:
+    """Those of the examples of a body or a parameter, and of the schema itself."""
+    schema = content.get("schema")
+    if schema is None:
         return
-    schema = content["schema"]
+    if "example" in content:
+        yield from _example_defects(document, schema, content["example"], f"{place}/example")
+    named = content.get("examples")
+    for name, example in (named if isinstance(named, dict) else {}).items():
+        told = resolved(document, example)
+        if "value" in told:
+            here = f"{place}/examples/{_escaped(name)}/value"
+            yield from _example_defects(document, schema, told["value"], here)
+    yield from _schema_defects(document, schema, f"{place}/schema")
+
+
+def _schema_defects(document: dict[str, Any], schema: Any, place: str) -> Iterator[_Found]:
+    """Those of the examples and defaults that stand within a schema; what it refers to has a place of its own."""
+    if not isinstance(schema, dict):
+        return
+    for word in ("example", "default"):
+        if word in schema:
+            yield from _example_defects(document, schema, schema[word], f"{place}/{word}")
+    listed = schema.get("examples")
+    for index, example in enumerate(listed if isinstance(listed, list) else ()):
+        yield from _example_defects(document, schema, example, f"{place}/examples/{index}")
+    for word in ("properties", "patternProperties"):
+        for name, child in schema.get(word, {}).items():
+            yield from _schema_defects(document, child, f"{place}/{word}/{_escaped(name)}")
+    for word in ("items", "additionalProperties", "if", "then", "else", "not"):
+        yield from _schema_defects(document, schema.get(word), f"{place}/{word}")
+    for word in ("allOf", "anyOf", "oneOf"):
+        for index, child in enumerate(schema.get(word, ())):
+            yield from _schema_defects(document, child, f"{place}/{word}/{index}")
+
+
+def _example_defects(document: dict[str, Any], schema: Any, example: Any, place: str) -> Iterator[_Found]:
     is_30 = str(document.get("openapi", "")).startswith("3.0")
-    validator = (OAS30Validator if is_30 else OAS31Validator)({**document, **schema})
-    for error in validator.iter_errors(content["example"]):
+    known: Mapping[str, Any] = schema if isinstance(schema, dict) else {}
+    validator = (OAS30Validator if is_30 else OAS31Validator)({**document, **known})
+    for error in validator.iter_errors(example):
         at = "/".join(str(part) for part in error.absolute_path)
-        yield f"{place}/example", f"breaks its own schema at /{at}: {error.message[:120]}"
-    properties = _resolved(document, schema).get("properties", {})
-    if isinstance(content["example"], dict) and properties:
-        for name in content["example"]:
-            if name not in properties:
-                yield f"{place}/example", f"shows the field {name}, which the schema does not know"
+        here = "".join(f"/{_escaped(str(part))}" for part in error.absolute_path)
+        what = f"breaks its own schema at /{at}: {error.message[:120]}"
+        yield _Found(f"{place}{here}", f"example-{error.validator}", what)
+    for unknown in Fields(document).unknown(schema, example):
+        here = "".join(f"/{_escaped(str(step))}" for step in unknown)
+        what = f"shows the field {'.'.join(map(str, unknown))}, which the schema does not know"
+        yield _Found(f"{place}{here}", "example-field", what)
 
 
-def _resolved(document: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
-    while "$ref" in node:
-        target: Any = document
-        for part in node["$ref"].removeprefix("#/").split("/"):
-            target = target[part.replace("~1", "/").replace("~0", "~")]
-        node = target
-    return node
+def _escaped(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")

@@ -64,6 +64,31 @@ def load_document(name: str, folder: Path, further_overlays: tuple[str, ...] = (
     return Document(name=name, published=published, corrected=corrected, actions=actions)
 
 
+def read_published(path: Path) -> dict[str, Any]:
+    """A document as somebody publishes it, statuses that are written as numbers among it; raises as above."""
+    published: dict[str, Any] = _with_text_keys(_read_yaml(path))
+    return published
+
+
+def _with_text_keys(node: Any) -> Any:
+    match node:
+        case dict():
+            return {str(key): _with_text_keys(child) for key, child in node.items()}
+        case list():
+            return [_with_text_keys(child) for child in node]
+        case _:
+            return node
+
+
+def has_target(action: Action, document: dict[str, Any]) -> bool:
+    """Whether the action's target is in the document."""
+    probe = {"target": action.target, "update": {"x-is-here": True}}
+    try:
+        return bool(apply_overlay(msgspec.to_builtins(document), {"actions": [probe]}) != document)
+    except Exception:  # noqa: BLE001 - the library raises whatever its JSONPath parser raises
+        return False
+
+
 def apply(action: Action, document: dict[str, Any]) -> dict[str, Any]:
     """The document with one action carried out; raises ConfigurationError if that changes nothing."""
     try:
@@ -76,6 +101,16 @@ def apply(action: Action, document: dict[str, Any]) -> dict[str, Any]:
             action.where, f"changes nothing; is the target {action.target} still in the document?"
         )
     return changed
+
+
+def resolved(document: dict[str, Any], node: dict[str, Any] | None) -> dict[str, Any]:
+    """The node itself, or what its local ``$ref`` points to."""
+    while node and "$ref" in node:
+        target: Any = document
+        for part in node["$ref"].removeprefix("#/").split("/"):
+            target = target[part.replace("~1", "/").replace("~0", "~")]
+        node = target
+    return node or {}
 
 
 def _read_actions(path: Path) -> list[Action]:

@@ -1,7 +1,5 @@
 """``/-/admin/faults``: faults ordered, listed and taken back by whoever has the token of the configuration."""
 
-import hashlib
-import hmac
 from time import perf_counter
 from typing import Final
 
@@ -10,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from loyalty_gateway.admin_token import AdminToken
 from loyalty_gateway.own_paths import OwnPaths, Witness
 from loyalty_gateway.problem import ConfigurationError
 from loyalty_gateway.testing.faults import Fault, Faults
@@ -21,15 +20,14 @@ _LARGEST_ORDER: Final = 65_536
 class FaultsApi:
     """Answers below its path, and leaves everything else to the gateway's other paths.
 
-    It exists only where the configuration has ``testing.admin_token``; elsewhere its path is 404 as any. The token
-    is kept as a digest, and compared in constant time.
+    It exists only where the configuration has ``testing.faults``; elsewhere its path is 404 as any.
     """
 
-    def __init__(self, others: OwnPaths, faults: Faults, token: str, witness: Witness) -> None:
+    def __init__(self, others: OwnPaths, faults: Faults, token: AdminToken, witness: Witness) -> None:
         self._others = others
         self._faults = faults
         self._witness = witness
-        self._digest = _digest(token)
+        self._token = token
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -43,9 +41,8 @@ class FaultsApi:
         self._witness.answered(response.status_code, perf_counter() - started, path=PATH)
 
     async def _answer(self, request: Request, number: str) -> Response:
-        kind, _, token = request.headers.get("authorization", "").partition(" ")
-        if kind.lower() != "bearer" or not hmac.compare_digest(_digest(token.strip()), self._digest):
-            return _json({"error": "testing.admin_token is wanted, as a bearer token"}, 401)
+        if not self._token.is_in(request.headers.raw):
+            return _json({"error": "the token of admin.token is wanted, as a bearer token"}, 401)
         match request.method, number:
             case "GET", "":
                 return _json({"faults": self._faults.ordered()})
@@ -74,7 +71,3 @@ class FaultsApi:
 
 def _json(value: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status_code=status, media_type="application/json")
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

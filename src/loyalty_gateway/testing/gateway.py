@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from loyalty_gateway.adjustment import CustomerReference, Entry, Everyone, Merchant, Wallet, customer_reference
 from loyalty_gateway.app import configured_merchant, create_app, load_contract, open_ledger
-from loyalty_gateway.config import Config, load_config, parse_config
+from loyalty_gateway.config import Config, TestingConfig, load_config, parse_config
 from loyalty_gateway.customer import CustomerQuery, CustomerUpdate, HistoryQuery
 from loyalty_gateway.journal import Journal
 from loyalty_gateway.ledger import Ledger
@@ -252,7 +252,7 @@ def read_config(
             first: msgspec.structs.replace(parsed.merchants[first], tiers=tiers),
         },
         vendors={name: chosen for name, chosen in parsed.vendors.items() if not only or name in only},
-        testing=None,
+        testing=TestingConfig(),
     )
 
 

@@ -144,7 +144,7 @@ def _had_no_connection(error: Exception) -> bool:
 def answer_of(received: Received) -> Answer:
     """What was received as an answer, its body decoded, and ``text`` where it is no JSON; raises Undecodable."""
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in received.headers}
-    content = _decoded(received.content, headers.get("content-encoding", ""))
+    content = decoded(received.content, headers.get("content-encoding", ""))
     if not content:
         return Answer(received.status, headers=headers)
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -158,7 +158,8 @@ def answer_of(received: Received) -> Answer:
     return Answer(received.status, body, headers, text, media_type)
 
 
-def _decoded(content: bytes, codings: str) -> bytes:
+def decoded(content: bytes, codings: str) -> bytes:
+    """The body freed of the codings that its header names; raises Undecodable."""
     for coding in reversed([coding.strip().lower() for coding in codings.split(",")]):
         if coding in {"", "identity"} or not content:
             continue

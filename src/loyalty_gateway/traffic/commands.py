@@ -1,0 +1,53 @@
+"""``loyalty-gateway traffic`` and ``defects``: what recordings show, and what a gateway recorded."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from loyalty_gateway.problem import ConfigurationError
+from loyalty_gateway.traffic.exchange import Exchange, Unreadable
+from loyalty_gateway.traffic.findings import Report
+from loyalty_gateway.traffic.har import read_har, write_har
+from loyalty_gateway.traffic.ndjson import read_ndjson
+from loyalty_gateway.traffic.recordings import kept_exchanges
+from loyalty_gateway.traffic.telling import render_json, render_report
+from loyalty_gateway.traffic.traffic import Traffic
+
+
+def read_exchanges(path: Path) -> Iterator[Exchange]:
+    """The exchanges of a recording: an HTTP Archive (``.har``), or one exchange a line.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or is neither.
+    """
+    try:
+        yield from read_har(path) if path.suffix.lower() == ".har" else read_ndjson(path)
+    except OSError as error:
+        raise ConfigurationError(str(path), f"cannot be read: {error.strerror}") from error
+    except Unreadable as error:
+        raise ConfigurationError(error.where, error.what) from error
+
+
+def judge_files(files: Sequence[Path], traffic: Traffic) -> Report:
+    """What the recordings show; raises ConfigurationError as ``read_exchanges`` does."""
+    for path in files:
+        for exchange in read_exchanges(path):
+            traffic.add(exchange)
+    return traffic.report()
+
+
+def tell(report: Report, out: TextIO, *, as_json: bool) -> bool:
+    """Prints the report; whether there is nothing to be found."""
+    (render_json if as_json else render_report)(report, out)
+    return not report.findings
+
+
+def write_archive(folder: Path, file: Path) -> int:
+    """Writes the exchanges that a gateway kept as an HTTP Archive, and gives their number."""
+    try:
+        with file.open("wb") as out:
+            return write_har(kept_exchanges(folder), out)
+    except OSError as error:
+        raise ConfigurationError(str(file), f"cannot be written: {error.strerror}") from error
+    except Unreadable as error:
+        raise ConfigurationError(error.where, error.what) from error

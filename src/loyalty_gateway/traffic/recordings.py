@@ -1,0 +1,129 @@
+"""What a gateway keeps of its traffic on disk: its findings, and if wanted redacted exchanges, up to a size."""
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import msgspec
+
+from loyalty_gateway.problem import ConfigurationError
+from loyalty_gateway.traffic.exchange import Exchange
+from loyalty_gateway.traffic.findings import Findings, Snapshot
+from loyalty_gateway.traffic.ndjson import ndjson_line, read_ndjson
+
+_LOG = logging.getLogger(__name__)
+_FINDINGS: Final = "findings-"
+_EXCHANGES: Final = "exchanges-"
+_FILES_IN_ALL: Final = 8
+
+
+class Recordings:
+    """A folder that several gateways may write to; each has files of its own, and all share the size.
+
+    Args:
+        folder: where it is.
+        largest_bytes: of all exchanges together; the oldest file of them goes when there are more.
+    """
+
+    def __init__(self, folder: Path, largest_bytes: int) -> None:
+        self._folder = folder
+        self._largest_bytes = largest_bytes
+        # Names in the order of their times, one for each process that writes.
+        self._run = f"{time.time_ns():020}-{os.getpid()}"
+        self._number = 0
+        self._written = 0
+        self._file: BinaryIO | None = None
+        self._warned = False
+
+    def open(self) -> None:
+        """Makes the folder; raises ConfigurationError where it cannot be written."""
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not os.access(self._folder, os.W_OK):
+                raise ConfigurationError("recording.folder", f"{self._folder} cannot be written")
+        except OSError as error:
+            what = f"{self._folder} cannot be made: {error.strerror}"
+            raise ConfigurationError("recording.folder", what) from error
+
+    def keep(self, exchange: Exchange) -> None:
+        """Appends an exchange, which is redacted already."""
+        line = ndjson_line(exchange)
+        try:
+            if self._file is None or self._written + len(line) > self._largest_bytes // _FILES_IN_ALL:
+                self._next_file()
+            assert self._file is not None
+            self._file.write(line)
+            self._written += len(line)
+        except OSError as error:
+            self._warn(error)
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Writes the findings of this run, in the place of the earlier ones."""
+        path = self._folder / f"{_FINDINGS}{self._run}.json"
+        new = path.with_suffix(".new")
+        try:
+            if self._file is not None:
+                self._file.flush()
+            with _private(new) as file:
+                file.write(msgspec.json.encode(snapshot))
+            new.replace(path)
+            self._prune()
+        except OSError as error:
+            self._warn(error)
+
+    def close(self) -> None:
+        """Closes the file of exchanges."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _next_file(self) -> None:
+        self.close()
+        self._number += 1
+        self._file = _private(self._folder / f"{_EXCHANGES}{self._run}-{self._number:06}.ndjson")
+        self._written = 0
+        self._prune()
+
+    def _prune(self) -> None:
+        """Of each kind, takes the oldest files away until the others have room."""
+        for pattern in (f"{_EXCHANGES}*.ndjson", f"{_FINDINGS}*.json"):
+            files = sorted(self._folder.glob(pattern))
+            whole = sum(path.stat().st_size for path in files)
+            room = self._largest_bytes - self._largest_bytes // _FILES_IN_ALL
+            for path in files[:-1]:
+                if whole <= room:
+                    break
+                whole -= path.stat().st_size
+                path.unlink(missing_ok=True)
+
+    def _warn(self, error: OSError) -> None:
+        if not self._warned:
+            self._warned = True
+            _LOG.warning("recording.folder: %s cannot be written: %s", self._folder, error.strerror)
+
+
+def _private(path: Path) -> BinaryIO:
+    return open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600))
+
+
+def kept_findings(folder: Path) -> Findings:
+    """What all gateways that record there have found; raises ConfigurationError where the folder has nothing."""
+    findings = Findings()
+    paths = sorted(folder.glob(f"{_FINDINGS}*.json"))
+    if not paths:
+        raise ConfigurationError(str(folder), "has no findings; is it the recording.folder of a gateway?")
+    for path in paths:
+        try:
+            findings.merge(msgspec.json.decode(path.read_bytes(), type=Snapshot))
+        except (OSError, msgspec.MsgspecError) as error:
+            raise ConfigurationError(str(path), "cannot be read") from error
+    return findings
+
+
+def kept_exchanges(folder: Path) -> Iterator[Exchange]:
+    """The exchanges kept there, oldest first; raises Unreadable."""
+    for path in sorted(folder.glob(f"{_EXCHANGES}*.ndjson")):
+        yield from read_ndjson(path)
