@@ -41,6 +41,7 @@ _HOMES = {
     "rich": (
         "check.py",
         "contract_run/commands.py",
+        "contract_run/summary.py",
         "ledger_commands.py",
         "loss_commands.py",
         "traffic/telling.py",

@@ -231,6 +231,7 @@ def contract(  # noqa: PLR0913, PLR0917 - options
         int | None,
         typer.Option(help="So many rounds of generated requests, by default while there is time.", min=0),
     ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Tell all that was not covered.")] = False,  # noqa: FBT002
     config: ConfigOption = Path("config.yaml"),
 ) -> None:
     """Hold a server against a vendor's contract; moves points. Ends with 1 if it breaks it, 2 without verdict."""
@@ -246,6 +247,7 @@ def contract(  # noqa: PLR0913, PLR0917 - options
             rounds=rounds,
             format=report,
             output=output,
+            verbose=verbose,
         )
         status = hold_contract(load_config(config, vendors), vendors, asked, sys.stdout, sys.stderr)
     raise typer.Exit(status)

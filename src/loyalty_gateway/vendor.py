@@ -61,14 +61,45 @@ class Promise(enum.StrEnum):
     UNKNOWN_PATH = "unknown_path"
     WRONG_METHOD = "wrong_method"
     RATE_LIMIT_HEADERS = "rate_limit_headers"
+    RATE_LIMITED = "rate_limited"
+    """More requests than the limit lets through are refused, and taken again when it is over."""
+    CREDENTIAL_FORMS = "credential_forms"
+    """Credentials are taken wherever the document lets them stand."""
+    PATH_ALIAS = "path_alias"
+    """An operation answers under its further paths as it does under its published one."""
+    WHOLE_FLOATS = "whole_floats"
+    """A whole number may be written with a decimal point."""
+    LIFETIME = "lifetime"
+    """What is told of the points of a lifetime moves by the vendor's own rule."""
+    EXCLUDED = "excluded"
+    """Who is excluded is refused, and has their points as before."""
+    CONFLICT = "conflict"
+    """A name that is somebody's already is refused to a new customer, or to another one."""
+    LOOK_UP = "look_up"
+    """A customer is found by each name that the operation takes."""
+    UPDATE = "update"
+    """An update changes what it names, leaves the rest, and takes away what it names as nothing."""
+    HISTORY_PAGES = "history_pages"
+    """Adjustments stand in the history in its order, none lost or twice between pages."""
+    LIST_PAGES = "list_pages"
+    """Customers stand in a list once each, page by page."""
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
     """A request that shows a behaviour, told as what differs from a plain one of the operation, and its answer.
 
     ``path_values``, ``query``, ``headers`` and ``body`` have what stands in the place of the plain request's, and
-    ``without`` names fields of its body that are left out. ``moves`` are the points by which the known customer's
-    balance changes; ``says`` is text that stands in the answer.
+    ``without`` names fields of its body and query that are left out. ``after`` are adjustments that come before
+    it. One that is ``anonymous`` has no credentials. ``moves`` are the points by which the known customer's
+    balance changes, unless ``leaves`` says how many are left. ``says`` and ``says_not`` are text that stands in
+    the answer and that does not. ``tells`` has values by their JSON pointer into the answer, ``looks`` regular
+    expressions of texts there, and at those that it ``lacks`` is nothing; ``answers_headers`` has regular
+    expressions of headers, by their names.
+
+    Texts may hold ``{first:NAMESPACE}`` and ``{second:NAMESPACE}``, names of the known customers;
+    ``{part:NAMESPACE}``, the middle of the first one's in other letters; ``{new}``, digits that nobody has as a
+    name, the same throughout a behaviour; and ``{last:POINTER}``, what stands there in the answer before, of the
+    same behaviour.
     """
 
     operation: str
@@ -78,8 +109,16 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
     body: Mapping[str, Any] = {}
     without: tuple[str, ...] = ()
+    anonymous: bool = False
+    after: tuple[int, ...] = ()
     moves: int = 0
+    leaves: int | None = None
     says: str = ""
+    says_not: str = ""
+    tells: Mapping[str, Any] = {}
+    looks: Mapping[str, str] = {}
+    lacks: tuple[str, ...] = ()
+    answers_headers: Mapping[str, str] = {}
 
 
 class Behaviour(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from test_wrong_servers import unhurried
 from typer.testing import CliRunner, Result
 from wrong_servers import Answered, Asked, Gateway, SpoiledApp, listening, right
 
+from conftest import ROOT
 from loyalty_gateway.app import create_app
 from loyalty_gateway.cli import commands
 from loyalty_gateway.config import parse_config
@@ -42,6 +43,14 @@ def address(folder: Path, vendors: dict[str, Vendor], contracts: dict[str, Contr
 
     config = parse_config(unhurried(folder / "ledger.db"), vendors, {})
     with listening(SpoiledApp(create_app(config, vendors, contracts=contracts), tells_secrets)) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def upright(folder: Path, vendors: dict[str, Vendor], contracts: dict[str, Contract]) -> Iterator[str]:
+    """The gateway as it is."""
+    config = parse_config(unhurried(folder / "upright.db"), vendors, {})
+    with listening(create_app(config, vendors, contracts=contracts)) as address:
         yield address
 
 
@@ -77,8 +86,24 @@ def test_a_person_reads_the_scores_and_what_was_not_covered(reports: dict[str, s
         "moves points of",
     ):
         assert part in told
-    assert "statuses of fetchCustomerDetails" in told
-    assert "operations: adjustPoints, adjustStorePoints" in told
+    assert re.search(r"fetchCustomerDetails: \d+ statuses, \d+ keywords", told)
+    assert re.search(r"\d+ behaviours: not among the operations asked for", told)
+    assert re.search(r"operations: .*createOrUpdateCustomer", told)
+
+
+def test_what_was_not_covered_is_told_in_full_if_asked_for(folder: Path, address: str) -> None:
+    told = _held(folder, address, "--verbose").output
+
+    assert "statuses of fetchCustomerDetails: " in told
+    assert "our default: A busy record" not in told
+    assert "seen in clients: A busy record is 423. (it cannot be seen from outside" in told
+
+
+def test_the_summary_of_a_server_that_holds_fits_on_a_screen(folder: Path, upright: str) -> None:
+    told = _contract(folder, "yotpo", "--url", f"{upright}/yotpo", "--seconds", "300", "--rounds", "0")
+
+    assert told.exit_code == 0, told.output
+    assert len(told.output.splitlines()) <= 40
 
 
 def test_no_credential_is_told_anywhere(reports: dict[str, str]) -> None:
@@ -106,6 +131,7 @@ def test_the_junit_report_counts_what_it_lists(reports: dict[str, str]) -> None:
     for suite in suites:
         cases = suite.findall("testcase")
         assert int(suite.attrib["tests"]) == len(cases)
+        assert all(case.get("classname") and case.get("name") for case in cases)
         for kind, element in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
             assert int(suite.attrib[kind]) == sum(case.find(element) is not None for case in cases)
 
@@ -121,6 +147,23 @@ def test_the_sarif_report_points_each_result_at_its_rule(reports: dict[str, str]
         assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
         # Of another kind than fail a result has no level.
         assert (result["kind"] == "fail") is (result["level"] == "error")
+        assert result["kind"] in {"fail", "open"}
+        assert result["message"]["text"]
+    assert {one["ruleId"] for one in run["properties"]["notCovered"]} <= {rule["id"] for rule in rules}
+
+
+def test_the_sarif_report_points_at_the_line_of_the_operation(reports: dict[str, str]) -> None:
+    (run,) = json.loads(reports["sarif"])["runs"]
+    (result,) = [one for one in run["results"] if one["ruleId"] == "conformance/body/fetchCustomerDetails"] or [
+        next(one for one in run["results"] if one["ruleId"].endswith("/fetchCustomerDetails"))
+    ]
+
+    place = result["locations"][0]["physicalLocation"]
+
+    lines = (ROOT / place["artifactLocation"]["uri"]).read_text(encoding="utf-8").splitlines()
+    start = place["region"]["startLine"]
+    assert lines[start - 1].strip() == "get:"
+    assert any("operationId: fetchCustomerDetails" in line for line in lines[start : start + 5])
 
 
 def test_the_page_needs_nothing_beside_it(reports: dict[str, str]) -> None:

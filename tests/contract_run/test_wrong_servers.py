@@ -2,6 +2,7 @@
 
 import io
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -145,6 +146,18 @@ _WRONG: list[tuple[str, Spoil, tuple[str, ...], int, str]] = [
         "parity/history",
     ),
     ("loyaltylion", wrong_servers.adds_twice, ("customers.addPointsToCustomer",), 0, "parity/addition"),
+    ("bitbybit", wrong_servers.knows_one_key_header, ("getLoyaltyWallet",), 0, "parity/credential_forms"),
+    ("bitbybit", wrong_servers.forgets_its_further_path, ("getLoyaltyWallet",), 0, "parity/path_alias"),
+    ("bitbybit", wrong_servers.calls_every_key_missing, ("getLoyaltyWallet",), 0, "wrong_credentials"),
+    ("bitbybit", wrong_servers.shares_an_address, ("createCustomer",), 0, "parity/conflict"),
+    ("bitbybit", wrong_servers.tells_the_oldest_first, ("getLoyaltyPointHistory",), 0, "parity/history_pages"),
+    ("mage", wrong_servers.dislikes_decimal_points, ("adjustPoints",), 0, "parity/whole_floats"),
+    ("mage", wrong_servers.forgets_what_was_earned, ("adjustPoints",), 0, "parity/lifetime"),
+    ("mage", wrong_servers.takes_the_excluded, ("adjustPoints",), 0, "parity/excluded"),
+    ("mage", wrong_servers.forgets_birthdays, ("updateCustomer",), 0, "parity/update"),
+    ("mage", wrong_servers.fills_its_pages, ("listCustomers",), 0, "parity/list_pages"),
+    ("yotpo", wrong_servers.knows_no_email, ("retrieveStoreCustomerDetails",), 0, "parity/look_up"),
+    ("loyaltylion", wrong_servers.links_to_no_page, ("customers.listTransactionsForCustomer",), 0, "parity/shown"),
 ]
 
 
@@ -158,6 +171,37 @@ def test_a_broken_promise_is_named(  # noqa: PLR0917
 
     violated = [one.id for one in report.checks if one.outcome is Outcome.VIOLATED]
     assert [one for one in violated if check in one], _accused(report)
+    assert report.exit_status == 1
+
+
+@pytest.mark.parametrize(("counts", "outcome"), [(True, Outcome.HELD), (False, Outcome.VIOLATED)])
+def test_a_server_that_lets_every_request_through_is_found_out(
+    counts: bool,  # noqa: FBT001
+    outcome: Outcome,
+    tmp_path: Path,
+    vendors: dict[str, Vendor],
+    contracts: dict[str, Contract],
+) -> None:
+    raw = unhurried(tmp_path / "ledger.db")
+    raw["vendors"]["mage"]["rate_limits"] = {"requests": "40/2s"}
+    told = parse_config(raw, vendors, {})
+    raw["server"]["rate_limits"] = counts
+    app = create_app(parse_config(raw, vendors, {}), vendors, journal=Journal(io.BytesIO()), contracts=contracts)
+    with listening(app) as address:
+        url = _url(address, vendors["mage"], contracts["mage"])
+        setup = prepare(told, vendors["mage"], contracts["mage"], url, Wish(operations=("getCustomer",)))
+
+        report = run(setup, seconds=300, seed=7, rounds=0, on_progress=lambda *_: None)
+
+    (check,) = [one for one in report.checks if "rate_limited" in one.id]
+    assert check.outcome is outcome, check.told
+
+
+def test_who_was_excluded_is_let_in_again(hold: Held, tmp_path: Path) -> None:
+    report = hold("mage", wrong_servers.takes_the_excluded, "adjustPoints", rounds=0)
+
+    with sqlite3.connect(tmp_path / "ledger.db") as ledger:
+        assert ledger.execute("SELECT count(*) FROM wallets WHERE excluded").fetchone() == (0,)
     assert report.exit_status == 1
 
 

@@ -120,7 +120,7 @@ async def forgets_what_a_key_was_for(asked: Asked, gateway: Gateway) -> Answered
 async def floors(asked: Asked, gateway: Gateway) -> Answered:
     answer = await gateway(asked)
     while answer.status == 422 and asked.path.endswith("/remove_points") and asked.json["points"] > 1:
-        asked = asked.saying(points=asked.json["points"] - 1)
+        asked = asked.saying(points=asked.json["points"] // 2)
         answer = await gateway(asked)
     return answer
 
@@ -189,6 +189,80 @@ async def adds_twice(asked: Asked, gateway: Gateway) -> Answered:
     if answer.status == 201 and asked.path.endswith("/points") and "idempotency-key" not in asked.headers:
         await gateway(asked)
     return answer
+
+
+async def knows_one_key_header(asked: Asked, gateway: Gateway) -> Answered:
+    return await gateway(asked.without("x-bitbybit-key"))
+
+
+async def forgets_its_further_path(asked: Asked, gateway: Gateway) -> Answered:
+    if "/customer/open/v1/" in asked.path:
+        return Answered(404).telling({"error": {"code": "NOT_FOUND", "message": "Not found"}})
+    return await gateway(asked)
+
+
+async def dislikes_decimal_points(asked: Asked, gateway: Gateway) -> Answered:
+    if b".0" in asked.body:
+        error = {"status": "400", "title": "Bad Request", "detail": "No integer"}
+        return Answered(400).telling({"errors": [error]})
+    return await gateway(asked)
+
+
+async def forgets_what_was_earned(asked: Asked, gateway: Gateway) -> Answered:
+    answer = await gateway(asked)
+    customer = answer.json.get("data") if asked.method == "GET" and answer.status == 200 else None
+    if not isinstance(customer, dict):
+        return answer
+    forgotten = {"lifetime_points": customer["attributes"]["current_points"], "redeemed_points": 0}
+    return answer.telling({"data": customer | {"attributes": customer["attributes"] | forgotten}})
+
+
+async def takes_the_excluded(asked: Asked, gateway: Gateway) -> Answered:
+    answer = await gateway(asked)
+    return replace(answer, status=200) if answer.status == 403 and asked.path.endswith("/points") else answer
+
+
+async def shares_an_address(asked: Asked, gateway: Gateway) -> Answered:
+    answer = await gateway(asked)
+    return replace(answer, status=201) if answer.status == 409 else answer
+
+
+async def knows_no_email(asked: Asked, gateway: Gateway) -> Answered:
+    if asked.method == "POST" and "customer_email" in (asked.json or {}).get("customers", {}):
+        return Answered(400).telling({"error": "Customer does not exist"})
+    return await gateway(asked)
+
+
+async def forgets_birthdays(asked: Asked, gateway: Gateway) -> Answered:
+    if isinstance(asked.json, dict) and "date_of_birth" in asked.json:
+        return await gateway(asked.saying(date_of_birth=None))
+    return await gateway(asked)
+
+
+async def tells_the_oldest_first(asked: Asked, gateway: Gateway) -> Answered:
+    answer = await gateway(asked)
+    if answer.status != 200 or not asked.path.endswith("/history"):
+        return answer
+    return answer.telling({**answer.json, "data": answer.json["data"][::-1]})
+
+
+async def fills_its_pages(asked: Asked, gateway: Gateway) -> Answered:
+    answer = await gateway(asked)
+    if answer.status != 200 or not asked.path.endswith("/v1/customers"):
+        return answer
+    return answer.telling({**answer.json, "data": answer.json["data"] * 2})
+
+
+async def links_to_no_page(asked: Asked, gateway: Gateway) -> Answered:
+    answer = await gateway(asked)
+    return replace(answer, headers={name: text for name, text in answer.headers.items() if name != "link"})
+
+
+async def calls_every_key_missing(asked: Asked, gateway: Gateway) -> Answered:
+    answer = await gateway(asked)
+    if answer.status != 401:
+        return answer
+    return answer.telling({"error": {"code": "MISSING_API_KEY", "message": "API key is required"}})
 
 
 class SpoiledApp:

@@ -1,16 +1,16 @@
-"""Probes at the door: credentials, paths, methods, bodies, rate-limit headers, the same for every vendor."""
+"""Probes at the door: credentials, paths, methods, bodies, further paths, the same for every vendor."""
 
 from collections.abc import Mapping
 from typing import Final
 
 import msgspec
-from msgspec import UNSET
 
+from loyalty_gateway.adjustment import Adjustment
 from loyalty_gateway.contract_run.client import NOBODY
-from loyalty_gateway.contract_run.probes import Probe, expect_refusal
-from loyalty_gateway.contract_run.stage import CannotShow, Stage, Violated, differences
+from loyalty_gateway.contract_run.likeness import differences
+from loyalty_gateway.contract_run.probes import Probe, expect_refusal, sign
+from loyalty_gateway.contract_run.stage import CannotShow, NoWords, Stage, Violated
 from loyalty_gateway.problem import Code, Problem
-from loyalty_gateway.rate_limit import RateLimits
 from loyalty_gateway.upstream.credentials import Presented
 from loyalty_gateway.vendor import Operation, Promise, ValidRequest
 
@@ -120,34 +120,45 @@ def _with_body(stage: Stage, operation: Operation) -> ValidRequest:
     return request
 
 
-def rate_limit_headers(stage: Stage, operation: Operation) -> None:
-    """The headers of the vendor's limits, which tell the limit, and a remainder that no request raises."""
-    if not stage.setup.tells_limits:
-        raise CannotShow("the configuration says that no rate limit is counted")
-    budgets = RateLimits(stage.vendor, dict(stage.setup.limits)).unspent(operation)
-    told = stage.vendor.render_budgets(budgets, None) if budgets else {}
-    if not told:
-        raise CannotShow("the vendor tells no limit in headers")
-    spent = tuple(msgspec.structs.replace(one, remaining=one.remaining - 1) for one in budgets)
-    later = tuple(msgspec.structs.replace(one, resets_at=one.resets_at + 7) for one in budgets)
-    counting = _differing(told, stage.vendor.render_budgets(spent, None))
-    fixed = set(told) - counting - _differing(told, stage.vendor.render_budgets(later, None))
-    exchange = stage.ask(operation, stage.plain(operation))
-    seen = exchange.answer.headers
-    for name, value in told.items():
-        given = seen.get(name.lower())
-        if given is None:
-            raise Violated(f"the header {name} is missing", exchange)
-        if not given.isdigit():
-            raise Violated(f"the header {name} is no whole number", exchange)
-        if name in fixed and given != value:
-            raise Violated(f"the header {name} is {given} instead of {value}", exchange)
-        if name in counting and int(given) >= int(value):
-            raise Violated(f"the header {name} tells {given} after a request, of {value}", exchange)
+def credential_forms(stage: Stage, operation: Operation) -> None:
+    """Each way of presenting a credential that the document has, and the body where the vendor takes it there."""
+    request = stage.plain(operation)
+    if operation.asks is Adjustment and sign(stage, operation) < 0:
+        stage.stock(stage.first, 10)
+    ways = [(access, request) for access in stage.setup.ways(operation)]
+    fields = stage.setup.in_body(operation)
+    if fields is not None and ways and isinstance(request.body, Mapping):
+        bare = Presented({}, {}, ways[0][0].path_values)
+        ways.append((bare, msgspec.structs.replace(request, body={**request.body, **fields})))
+    for access, asked in ways:
+        exchange = stage.ask(operation, asked, access=access)
+        if exchange.answer.status in {401, 403}:
+            named = [*access.headers, *access.query, *access.path_values] or [*(fields or {})]
+            raise Violated(
+                f"credentials in {', '.join(named)} were refused with {exchange.answer.status}", exchange
+            )
 
 
-def _differing(one: Mapping[str, str], other: Mapping[str, str]) -> set[str]:
-    return {name for name in one if one[name] != other.get(name, UNSET)}
+def path_alias(stage: Stage, operation: Operation) -> None:
+    """The plain request under each further path, with the effect that it has."""
+    template = stage.setup.described(operation).template
+    further = [
+        template.replace(meant, alias, 1)
+        for alias, meant in stage.vendor.path_aliases.items()
+        if template.startswith(meant)
+    ]
+    if not further:
+        raise NoWords(f"{operation.id} has one path")
+    request = stage.plain(operation)
+    moves = sign(stage, operation) if operation.asks is Adjustment else 0
+    access = stage.setup.access(operation) or NOBODY
+    for path in further:
+        before = stage.stock(stage.first, 10) if moves else 0
+        exchange = stage.client.send(operation, stage.spoken(operation, request), access, template=path)
+        if exchange.answer.status in {404, 405}:
+            raise Violated(f"{path} was refused with {exchange.answer.status}", exchange)
+        if moves and (moved := stage.balance(stage.first) - before) != moves:
+            raise Violated(f"under {path} {moves:+} points moved the balance by {moved:+}", exchange)
 
 
 AT_THE_DOOR: Final[Mapping[Promise, tuple[str, Probe]]] = {
@@ -159,6 +170,7 @@ AT_THE_DOOR: Final[Mapping[Promise, tuple[str, Probe]]] = {
     Promise.MEDIA_TYPE: ("a body of another media type is refused", media_type),
     Promise.UNKNOWN_PATH: ("a path that is not documented is refused", unknown_path),
     Promise.WRONG_METHOD: ("a method that is not documented is refused", wrong_method),
-    Promise.RATE_LIMIT_HEADERS: ("the vendor's headers tell its rate limit", rate_limit_headers),
+    Promise.CREDENTIAL_FORMS: ("credentials are taken wherever the document lets them stand", credential_forms),
+    Promise.PATH_ALIAS: ("a further path is as good as the published one", path_alias),
 }
 """The promises about any operation."""

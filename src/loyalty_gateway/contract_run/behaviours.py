@@ -1,17 +1,27 @@
 """The vendor's behaviours, each with its evidence, as far as a client can see them from outside."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
+from loyalty_gateway.adjustment import Adjustment
 from loyalty_gateway.contract_run.access import AT_THE_DOOR
 from loyalty_gateway.contract_run.client import Exchange, NoAnswer, OutOfTime
+from loyalty_gateway.contract_run.counting import COUNTING
+from loyalty_gateway.contract_run.people import PEOPLE
+from loyalty_gateway.contract_run.places import Places
 from loyalty_gateway.contract_run.probes import MOVING
+from loyalty_gateway.contract_run.rates import RATES
+from loyalty_gateway.contract_run.shown import show
 from loyalty_gateway.contract_run.stage import CannotShow, NoVerdict, NoWords, Stage, Violated
 from loyalty_gateway.contract_run.verdict import Check, Outcome, Score
 from loyalty_gateway.vendor import Behaviour, Evidence, Operation, Promise, Shown
 
-_PROMISES = {**MOVING, **AT_THE_DOOR}
+_PROMISES = {**MOVING, **COUNTING, **PEOPLE, **AT_THE_DOOR, **RATES}
+NO_PROBE = "it cannot be seen from outside, or there is no probe for it"
+NO_TIME = "no time was left, or no requests by the rate limit; a longer run has more"
+NOT_ASKED_FOR = "not among the operations asked for"
+_BEST_KNOWN = tuple(Evidence)
 _GRAVEST = (Outcome.VIOLATED, Outcome.NO_VERDICT, Outcome.HELD, Outcome.NOT_COVERED)
 
 
@@ -25,21 +35,61 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     exchange: Exchange | None = None
 
 
+class _Trials:
+    """Probes of promises, and what each came to at the operations where it was tried."""
+
+    def __init__(self, stage: Stage, on_step: Callable[[str], None]) -> None:
+        self.seen: dict[Promise, list[Seen]] = {}
+        self._stage = stage
+        self._on_step = on_step
+        self._left: list[tuple[Promise, Operation]] = []
+
+    def once(self, promise: Promise) -> None:
+        """Tries a promise, unless it was tried, at one operation after another until one shows it or not."""
+        if promise in self.seen:
+            return
+        self._on_step(_PROMISES[promise][0])
+        seen = self.seen[promise] = []
+        operations = iter(_operations(self._stage, promise))
+        for operation in operations:
+            seen.append(_seen(self._stage, promise, operation))
+            if seen[-1].outcome is not Outcome.NOT_COVERED:
+                break
+        self._left += [(promise, operation) for operation in operations]
+
+    def everywhere(self) -> None:
+        """Tries what was tried once at all other operations."""
+        for promise, operation in self._left:
+            self._on_step(_PROMISES[promise][0])
+            self.seen[promise].append(_seen(self._stage, promise, operation))
+
+
 def check_behaviours(stage: Stage, on_step: Callable[[str], None]) -> list[Check]:
     """A check for each behaviour of the record, and for each promise that none of them is about.
 
     ``on_step`` hears what is looked at next. Raises Unreachable.
     """
-    seen: dict[Promise, list[Seen]] = {}
+    trials = _Trials(stage, on_step)
+    numbered = list(enumerate(stage.vendor.behaviours, 1))
+    exchanges: dict[int, list[Seen]] = {}
+    # A rate limit may let few requests through, so what is known best comes first, and each promise is tried once
+    # before any is tried everywhere.
+    for number, behaviour in sorted(numbered, key=lambda one: _BEST_KNOWN.index(one[1].evidence)):
+        for shown in behaviour.shown_by:
+            if isinstance(shown, Promise):
+                trials.once(shown)
+        on_step(behaviour.does)
+        exchanges[number] = _shown(stage, behaviour)
     for promise in Promise:
-        on_step(_PROMISES[promise][0])
-        seen[promise] = [_seen(stage, promise, operation) for operation in _operations(stage, promise)]
+        trials.once(promise)
+    trials.everywhere()
+    seen = trials.seen
     checks, claimed = [], set()
-    for number, behaviour in enumerate(stage.vendor.behaviours, 1):
+    for number, behaviour in numbered:
         promises = [one for one in behaviour.shown_by if isinstance(one, Promise)]
         claimed |= {*promises}
         found = [one for promise in promises for one in seen[promise]]
-        found += [_exchange(stage, shown) for shown in behaviour.shown_by if isinstance(shown, Shown)]
+        found += exchanges[number]
         name = "+".join(promises) or ("shown" if behaviour.shown_by else "")
         checks.append(_check(f"parity/{name}#{number}", behaviour, found))
     for promise in Promise:
@@ -52,11 +102,14 @@ def check_behaviours(stage: Stage, on_step: Callable[[str], None]) -> list[Check
 
 
 def _operations(stage: Stage, promise: Promise) -> Sequence[Operation]:
-    if promise in MOVING:
+    if promise in MOVING or promise in COUNTING:
         return stage.adjusting()
     known = [one for one in stage.setup.operations if stage.setup.access(one) is not None]
-    # No operation has a share in a path that nobody knows.
-    return known[:1] if promise is Promise.UNKNOWN_PATH else known
+    if promise is Promise.RATE_LIMITED:
+        # A request that only reads leaves no points to give back.
+        known.sort(key=lambda one: one.asks is Adjustment)
+    # No operation has a share in a path that nobody knows, and one is enough to use up a limit.
+    return known[:1] if promise in {Promise.UNKNOWN_PATH, Promise.RATE_LIMITED} else known
 
 
 def _sentence(promise: Promise) -> str:
@@ -77,9 +130,7 @@ def _tried(where: str, probe: Callable[[], None]) -> Seen:
         applies = not isinstance(reason, NoWords)
         return Seen(outcome=Outcome.NOT_COVERED, where=where, told=str(reason), applies=applies)
     except OutOfTime:
-        return Seen(
-            outcome=Outcome.NOT_COVERED, where=where, told="no time was left, or no requests by the rate limit"
-        )
+        return Seen(outcome=Outcome.NOT_COVERED, where=where, told=NO_TIME)
     except NoVerdict as reason:
         return Seen(outcome=Outcome.NO_VERDICT, where=where, told=str(reason))
     except NoAnswer as error:
@@ -95,14 +146,16 @@ def _check(name: str, behaviour: Behaviour, found: Sequence[Seen]) -> Check:
         if seen.told and seen.where not in places.setdefault(seen.told, []):
             places[seen.told].append(seen.where)
     told = [f"{', '.join(where)}: {text}" for text, where in places.items()]
-    unseen = "" if found else "it cannot be seen from outside, or there is no probe for it"
+    unseen = "" if found else NO_PROBE
     shown = next((seen.exchange.shown() for seen in decisive if seen.exchange is not None), None)
     return Check(
         id=name,
         score=Score.PARITY,
         promise=behaviour.does,
         outcome=gravest,
+        operation=next((seen.where for seen in decisive if seen.where), ""),
         told="; ".join(told) or unseen,
+        reason=_reason(decisive) if gravest is Outcome.NOT_COVERED else "",
         count=sum(seen.outcome is not Outcome.NOT_COVERED for seen in found),
         evidence=behaviour.evidence,
         source=behaviour.source,
@@ -110,39 +163,26 @@ def _check(name: str, behaviour: Behaviour, found: Sequence[Seen]) -> Check:
     )
 
 
-def _exchange(stage: Stage, shown: Shown) -> Seen:
+def _reason(missed: Sequence[Seen]) -> str:
+    """Why nothing was seen, without the places; what had no time counts before what cannot be shown."""
+    told = dict.fromkeys(seen.told for seen in missed if seen.applies) or dict.fromkeys(one.told for one in missed)
+    return NO_TIME if NO_TIME in told else "; ".join(told) or NO_PROBE
+
+
+def _shown(stage: Stage, behaviour: Behaviour) -> list[Seen]:
+    """What each of its exchanges came to; where one does not hold, that alone, for the next may follow from it."""
+    places = Places(stage)
+    found = []
+    for shown in behaviour.shown_by:
+        if isinstance(shown, Shown):
+            found.append(_exchange(stage, shown, places))
+            if found[-1].outcome is not Outcome.HELD:
+                return found[-1:]
+    return found
+
+
+def _exchange(stage: Stage, shown: Shown, places: Places) -> Seen:
     operation = next((one for one in stage.setup.operations if one.id == shown.operation), None)
     if operation is None:
-        return Seen(outcome=Outcome.NOT_COVERED, where=shown.operation, told="not among the operations asked for")
-    return _tried(operation.id, lambda: _show(stage, operation, shown))
-
-
-def _show(stage: Stage, operation: Operation, shown: Shown) -> None:
-    request = stage.plain(operation)
-    plain_body = request.body if isinstance(request.body, Mapping) else {}
-    body = {name: value for name, value in plain_body.items() if name not in shown.without} | dict(shown.body)
-    request = msgspec.structs.replace(
-        request,
-        path_values={**request.path_values, **shown.path_values},
-        query={**request.query, **shown.query},
-        headers={**request.headers, **shown.headers},
-        body=body if request.body is not None or shown.body else None,
-    )
-    adjusts = operation in stage.adjusting()
-    before = stage.stock(stage.first, 10) if adjusts else 0
-    exchange = stage.ask(operation, request)
-    if adjusts and (moved := stage.balance(stage.first) - before) != shown.moves:
-        raise Violated(f"the balance moved by {moved:+} instead of {shown.moves:+}", exchange)
-    for told in _off(shown, exchange):
-        raise Violated(told, exchange)
-
-
-def _off(shown: Shown, exchange: Exchange) -> Iterator[str]:
-    answer = exchange.answer
-    if answer.status != shown.status:
-        yield f"status {answer.status} instead of {shown.status}"
-    text = answer.text
-    if text is None and answer.body is not msgspec.UNSET:
-        text = msgspec.json.encode(answer.body).decode()
-    if shown.says not in (text or ""):
-        yield f"the answer does not say {shown.says!r}"
+        return Seen(outcome=Outcome.NOT_COVERED, where=shown.operation, told=NOT_ASKED_FOR)
+    return _tried(operation.id, lambda: show(stage, operation, shown, places))

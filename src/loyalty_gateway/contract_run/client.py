@@ -67,10 +67,14 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Client:
-    """Sends requests for as long as it is allowed to; ``on_exchange`` hears of each that was answered."""
+    """Sends requests for as long as it is allowed to, in a run of so many seconds.
 
-    def __init__(self, setup: Setup, on_exchange: Callable[[Exchange], None]) -> None:
+    ``on_exchange`` hears of each that was answered.
+    """
+
+    def __init__(self, setup: Setup, seconds: float, on_exchange: Callable[[Exchange], None]) -> None:
         self._setup = setup
+        self._seconds = seconds
         self._deadline = time.monotonic()
         self._spent: Counter[str] = Counter()
         self._allowed: dict[str, float] = {}
@@ -88,14 +92,14 @@ class Client:
         return self._deadline - time.monotonic()
 
     def allow(self, deadline: float, share: float = math.inf) -> None:
-        """Gives the client time until then, and so much of what the rate limits let through until then."""
+        """Gives the client time until then, and so much of what the rate limits let through in the whole run."""
         self._deadline = deadline
         self._allowed = {}
         if self._rates is None:
             return
         for operation in self._setup.operations:
             for budget in self._rates.unspent(operation):
-                windows = max(1, int(self.seconds_left / budget.limit.seconds))
+                windows = max(1, int(self._seconds / budget.limit.seconds))
                 self._allowed[budget.limit.name] = share * windows * budget.limit.requests
 
     def send(  # noqa: PLR0913 - the parts of a request
@@ -108,10 +112,12 @@ class Client:
         method: str | None = None,
         template: str | None = None,
         counts: bool = True,
+        hurries: bool = False,
     ) -> Exchange:
         """The exchange; ``raw`` is sent in place of the body, ``method`` and ``template`` in the operation's.
 
-        ``counts`` is false for a request that no rate limit counts, since nobody is known by it.
+        ``counts`` is false for a request that no rate limit counts, since nobody is known by it. One that
+        ``hurries`` waits for no limit, and a 429 is its answer.
 
         Raises:
             OutOfTime, Unreachable, NoAnswer: there is no exchange.
@@ -129,7 +135,10 @@ class Client:
         if content is not None and spoken.media_type:
             headers["content-type"] = spoken.media_type
         url = self._setup.url + path + (f"?{query}" if query else "")
-        answer = self._answered(operation if counts else None, method, url, headers, content)
+        if hurries:
+            answer = self._hurried(operation, method, url, headers, content)
+        else:
+            answer = self._answered(operation if counts else None, method, url, headers, content)
         exchange = Exchange(
             operation=operation,
             method=method,
@@ -152,6 +161,20 @@ class Client:
                 return answer
             told = answer.headers.get("retry-after", "")
             self._sleep(float(told) if told.isdigit() else 1.0)
+
+    def _hurried(
+        self, operation: Operation, method: str, url: str, headers: Mapping[str, str], content: bytes | None
+    ) -> Answer:
+        if self.seconds_left <= 0:
+            raise OutOfTime
+        if self._rates is not None:
+            self._rates.spend(operation, _OURSELVES)
+            self._spent.update(limit.name for limit in operation.rate_limits)
+        return self._once(method, url, headers, content)
+
+    def wait(self, seconds: float) -> None:
+        """Lets time go by; raises OutOfTime where there is not so much."""
+        self._sleep(seconds)
 
     def _once(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None) -> Answer:
         try:

@@ -2,15 +2,13 @@
 
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Final, TextIO
 
 import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
 
 from loyalty_gateway.app import load_contract
 from loyalty_gateway.config import Config
@@ -18,24 +16,20 @@ from loyalty_gateway.contract_run.client import Unreachable
 from loyalty_gateway.contract_run.reports import FORMATS
 from loyalty_gateway.contract_run.run import run
 from loyalty_gateway.contract_run.setup import Setup, Wish, prepare
-from loyalty_gateway.contract_run.verdict import Outcome, Report, Score, plain
+from loyalty_gateway.contract_run.summary import tell
+from loyalty_gateway.contract_run.verdict import Report, plain
 from loyalty_gateway.problem import ConfigurationError
 from loyalty_gateway.vendor import Vendor
 
 _WIDER_THAN_ANY_LINE: Final = 1_000
 _LARGEST_SEED: Final = 10**6
-_STYLES: Final[Mapping[str, str]] = {
-    Outcome.HELD: "green",
-    Outcome.VIOLATED: "bold red",
-    Outcome.NO_VERDICT: "bold red",
-    Outcome.NOT_COVERED: "dim",
-}
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """The command as it was called.
 
-    Where there is no ``seed``, one is chosen; where there are no ``rounds``, as many as there is time for.
+    Where there is no ``seed``, one is chosen; where there are no ``rounds``, as many as there is time for. Only
+    with ``verbose`` a person is told everything.
     """
 
     vendor: str
@@ -46,6 +40,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     rounds: int | None = None
     format: str | None = None
     output: Path | None = None
+    verbose: bool = False
 
 
 def contract(config: Config, vendors: Mapping[str, Vendor], asked: Asked, out: TextIO, err: TextIO) -> int:
@@ -69,7 +64,7 @@ def contract(config: Config, vendors: Mapping[str, Vendor], asked: Asked, out: T
         what = f"no connection can be made ({error}), so there is no verdict, and no points were given back"
         raise ConfigurationError(asked.url, what) from error
     values = plain(report, setup.secrets())
-    tell(values, report, human)
+    tell(values, report, human, verbose=asked.verbose)
     if asked.format is not None:
         text = FORMATS[asked.format](values)
         if asked.output is None:
@@ -114,50 +109,3 @@ def _run(setup: Setup, asked: Asked, err: TextIO) -> Report:
 
 def _console(stream: TextIO) -> Console:
     return Console(file=stream, width=None if stream.isatty() else _WIDER_THAN_ANY_LINE, highlight=False)
-
-
-def tell(values: Mapping[str, Any], report: Report, console: Console) -> None:
-    """The summary: scores, what does not hold, what decided, what was not covered; piped it is never cut."""
-    scores = Table("score", "result", title="Scores")
-    scores.add_row("conformance, as published", str(report.as_published))
-    scores.add_row("conformance, with overlay", str(report.conformance))
-    scores.add_row("parity", str(report.parity))
-    for tag, counted in report.parity_by_evidence().items():
-        scores.add_row(f"  {tag}", str(counted))
-    console.print(scores)
-    _tell_checks(values["checks"], console)
-    if values["decisions"]:
-        decisions = Table("action", "decided", "for example", title="Overlay actions that decided something")
-        for one in values["decisions"]:
-            decisions.add_row(*(Text(str(cell)) for cell in (one["action"], one["count"], one["example"])))
-        console.print(decisions)
-    _tell_not_covered(values, console)
-    for note in values["notes"]:
-        console.print(note, markup=False)
-    verdict = {0: "All that was checked holds.", 1: "Something is violated.", 2: "There is no verdict."}
-    told = f"{values['requests']} requests in {values['seconds']} s, seed {values['seed']}."
-    console.print(f"{verdict[report.exit_status]} {told}", markup=False)
-
-
-def _tell_checks(checks: Sequence[Mapping[str, Any]], console: Console) -> None:
-    failing = [one for one in checks if one["outcome"] in {Outcome.VIOLATED, Outcome.NO_VERDICT}]
-    if not failing:
-        return
-    table = Table("check", "outcome", "evidence", "promise", "seen", title="What does not hold")
-    for one in failing:
-        outcome = Text(one["outcome"], style=_STYLES[one["outcome"]])
-        table.add_row(Text(one["id"]), outcome, one["evidence"], Text(one["promise"]), Text(one["told"]))
-    console.print(table)
-
-
-def _tell_not_covered(values: Mapping[str, Any], console: Console) -> None:
-    missed = values["not_covered"]
-    console.print("Not covered", style="bold")
-    if missed["operations"]:
-        console.print(f"  operations: {', '.join(missed['operations'])}", markup=False)
-    for kind in ("statuses", "keywords"):
-        for operation, names in missed[kind].items():
-            console.print(f"  {kind} of {operation}: {', '.join(names)}", markup=False)
-    for one in values["checks"]:
-        if one["outcome"] == Outcome.NOT_COVERED and one["score"] == Score.PARITY:
-            console.print(f"  {one['evidence']}: {one['promise']} ({one['told']})", markup=False)

@@ -8,8 +8,9 @@ from msgspec import UNSET
 
 from loyalty_gateway.adjustment import Adjustment, Overdraft
 from loyalty_gateway.contract_run.client import Exchange
+from loyalty_gateway.contract_run.likeness import differences, is_success
 from loyalty_gateway.contract_run.setup import Customer
-from loyalty_gateway.contract_run.stage import CannotShow, Stage, Violated, differences, is_success
+from loyalty_gateway.contract_run.stage import CannotShow, Stage, Violated
 from loyalty_gateway.problem import Code, Problem
 from loyalty_gateway.told import ToldHistory, ToldReceipt
 from loyalty_gateway.upstream.answers import example_receipt
@@ -22,20 +23,21 @@ _KEY_HEADER: Final = "idempotency-key"
 
 def addition(stage: Stage, operation: Operation) -> None:
     """Seven points more, no more and no fewer."""
-    _moved_by(stage, operation, 7)
+    moved_by(stage, operation, 7)
 
 
 def deduction(stage: Stage, operation: Operation) -> None:
     """Three points fewer."""
     stage.said(operation, stage.adjustment(-3))
     stage.stock(stage.first, 10)
-    _moved_by(stage, operation, -3)
+    moved_by(stage, operation, -3)
 
 
-def _moved_by(stage: Stage, operation: Operation, points: int) -> None:
-    request = stage.said(operation, stage.adjustment(points))
+def moved_by(stage: Stage, operation: Operation, points: int, request: ValidRequest | None = None) -> None:
+    """Raises Violated where the adjustment does not move the balance by so much, or tells otherwise."""
+    request = request or stage.said(operation, stage.adjustment(points))
     before = stage.balance(stage.first)
-    exchange = _granted(stage, operation, request)
+    exchange = granted(stage, operation, request)
     after = stage.balance(stage.first)
     if after - before != points:
         raise Violated(f"{points:+} points moved the balance by {after - before:+}", exchange)
@@ -60,9 +62,10 @@ def _tells(  # noqa: PLR0913 - what was seen and what it should be
             raise Violated(f"the answer tells a balance of {balance} instead of {after}", exchange)
 
 
-def _granted(
+def granted(
     stage: Stage, operation: Operation, request: ValidRequest, headers: Mapping[str, str] | None = None
 ) -> Exchange:
+    """The exchange; raises Violated where the server refuses what it has to grant."""
     request = msgspec.structs.replace(request, headers={**request.headers, **(headers or {})})
     exchange = stage.ask(operation, request)
     if not is_success(exchange.answer):
@@ -80,8 +83,16 @@ def expect_refusal(
     stage: Stage, operation: Operation, exchange: Exchange, problem: Problem, request: ValidRequest
 ) -> None:
     """Raises Violated for an answer that is not the vendor's refusal of that kind."""
-    if found := differences(stage.refusal(operation, problem, request), exchange.answer):
+    expected = stage.refusal(operation, problem, request)
+    if found := differences(expected, exchange.answer):
         raise Violated("; ".join(found), exchange)
+    meant, said = (stage.code(operation, answer) for answer in (expected, exchange.answer))
+    if meant is not said:
+        raise Violated(f"it says {_kind(said)} instead of {_kind(meant)}", exchange)
+
+
+def _kind(code: Code | None) -> str:
+    return "nothing known" if code is None else code.name.lower().replace("_", " ")
 
 
 def overdraft(stage: Stage, operation: Operation) -> None:
@@ -108,7 +119,7 @@ def reset(stage: Stage, operation: Operation) -> None:
     """No points are left, however many there were."""
     request = stage.said(operation, stage.adjustment(None))
     stage.stock(stage.first, 6)
-    exchange = _granted(stage, operation, request)
+    exchange = granted(stage, operation, request)
     if (after := stage.balance(stage.first)) != 0:
         raise Violated(f"it left {after} points", exchange)
 
@@ -119,7 +130,7 @@ def lists(stage: Stage, operation: Operation) -> None:
     both = stage.said(operation, stage.adjustment(4, one, other))
     people = (stage.first, stage.second)
     before = _balances(stage, people)
-    exchange = _granted(stage, operation, both)
+    exchange = granted(stage, operation, both)
     if (after := _balances(stage, people)) != [points + 4 for points in before]:
         raise Violated(f"+4 points for both moved {before} to {after}", exchange)
     _nobody_moved(stage, operation, stage.adjustment(-max(after) - 3, one, other), Code.TOO_FEW_POINTS)
@@ -148,7 +159,7 @@ def listed_twice(stage: Stage, operation: Operation) -> None:
     name = stage.name(stage.first)
     request = stage.said(operation, stage.adjustment(4, name, name))
     before = stage.balance(stage.first)
-    exchange = _granted(stage, operation, request)
+    exchange = granted(stage, operation, request)
     if (after := stage.balance(stage.first)) != before + 4:
         raise Violated(f"+4 points moved the balance by {after - before:+}", exchange)
 
@@ -156,7 +167,7 @@ def listed_twice(stage: Stage, operation: Operation) -> None:
 def replay(stage: Stage, operation: Operation) -> None:
     """The same request with the same key twice, the key standing wherever it can."""
     if operation.idempotency_field is not None:
-        stage.said(operation, stage.adjustment(_sign(stage, operation) * 2))
+        stage.said(operation, stage.adjustment(sign(stage, operation) * 2))
         _replayed(stage, operation, stage.fresh("key"), {})
     if _takes_header(stage, operation):
         _replayed(stage, operation, None, {_KEY_HEADER: stage.fresh("key")})
@@ -165,10 +176,10 @@ def replay(stage: Stage, operation: Operation) -> None:
 
 
 def _replayed(stage: Stage, operation: Operation, key: str | None, headers: Mapping[str, str]) -> None:
-    points = 2 * _sign(stage, operation)
+    points = 2 * sign(stage, operation)
     request = stage.said(operation, stage.adjustment(points, idempotency_key=key))
     before = stage.stock(stage.first, 10)
-    first, second = (_granted(stage, operation, request, headers) for _ in range(2))
+    first, second = (granted(stage, operation, request, headers) for _ in range(2))
     after = stage.balance(stage.first)
     if after - before != points:
         raise Violated(
@@ -180,24 +191,24 @@ def _replayed(stage: Stage, operation: Operation, key: str | None, headers: Mapp
 
 def key_reused(stage: Stage, operation: Operation) -> None:
     """The same key with other points is refused, and moves nobody."""
-    sign = _sign(stage, operation)
+    direction = sign(stage, operation)
     in_header = _takes_header(stage, operation)
     if not in_header and operation.idempotency_field is None:
         raise CannotShow("no key can be sent")
     key = stage.fresh("key")
     headers = {_KEY_HEADER: key} if in_header else {}
     own = None if in_header else key
-    one, other = (stage.said(operation, stage.adjustment(sign * n, idempotency_key=own)) for n in (2, 5))
+    one, other = (stage.said(operation, stage.adjustment(direction * n, idempotency_key=own)) for n in (2, 5))
     before = stage.stock(stage.first, 10)
-    _granted(stage, operation, one, headers)
+    granted(stage, operation, one, headers)
     exchange = stage.ask(operation, msgspec.structs.replace(other, headers={**other.headers, **headers}))
-    if (after := stage.balance(stage.first)) - before != sign * 2:
+    if (after := stage.balance(stage.first)) - before != direction * 2:
         raise Violated(f"the second request with the key moved the balance to {after}", exchange)
     expect_refusal(stage, operation, exchange, Problem(Code.KEY_REUSED), other)
 
 
-def _sign(stage: Stage, operation: Operation) -> int:
-    """Whether the operation adds, or only deducts."""
+def sign(stage: Stage, operation: Operation) -> int:
+    """1 or -1: whether the operation adds, or only deducts."""
     return 1 if operation.said(stage.adjustment(2), stage.setup.options) is not None else -1
 
 
@@ -208,14 +219,14 @@ def _takes_header(stage: Stage, operation: Operation) -> bool:
 
 def history(stage: Stage, operation: Operation) -> None:
     """An adjustment with a reason of its own is found in the history, with its points."""
-    points, reason = 2 * _sign(stage, operation), stage.fresh("Contract run")
+    points, reason = 2 * sign(stage, operation), stage.fresh("Contract run")
     task = stage.adjustment(points, reason=reason)
     if not stage.vendor.history_shows(task):
         raise CannotShow("the vendor's history does not tell reasons")
     request = stage.said(operation, task)
     stage.stock(stage.first, 10)
     reading = _reading(stage)
-    exchange = _granted(stage, operation, request)
+    exchange = granted(stage, operation, request)
     for reader, asked in reading:
         for told in stage.pages(reader, asked):
             for entry in told.entries if isinstance(told, ToldHistory) else ():
@@ -246,7 +257,7 @@ def unknown_customer(stage: Stage, operation: Operation) -> None:
     _refused(
         stage,
         operation,
-        stage.said(operation, stage.adjustment(_sign(stage, operation), name)),
+        stage.said(operation, stage.adjustment(sign(stage, operation), name)),
         Code.UNKNOWN_CUSTOMER,
     )
 

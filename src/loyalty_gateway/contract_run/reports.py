@@ -1,7 +1,7 @@
 """A run's report as a file for machines: JSON, JUnit, SARIF 2.1.0. Each takes plain values without secrets."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from xml.sax.saxutils import escape, quoteattr
 
@@ -14,7 +14,7 @@ Plain = Mapping[str, Any]
 
 _NOT_XML: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SARIF_SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
-_KINDS: Final = {Outcome.VIOLATED: "fail", Outcome.NO_VERDICT: "open", Outcome.NOT_COVERED: "notApplicable"}
+_KINDS: Final = {Outcome.VIOLATED: "fail", Outcome.NO_VERDICT: "open"}
 
 
 def as_json(report: Plain) -> str:
@@ -25,14 +25,14 @@ def as_json(report: Plain) -> str:
 def as_junit(report: Plain) -> str:
     """A suite for each score; what has no verdict is an error, what was not covered is skipped."""
     suites = [_suite(report, score) for score in ("conformance", "parity")]
-    name = quoteattr(f"{report['vendor']} at {report['url']}")
+    name = _clean(quoteattr(f"{report['vendor']} at {report['url']}"))
+    counts = _counts(report["checks"])
     head = '<?xml version="1.0" encoding="UTF-8"?>\n'
-    return f"{head}<testsuites name={_clean(name)}>\n{''.join(suites)}</testsuites>\n"
+    return f'{head}<testsuites name={name} {counts} time="{report["seconds"]}">\n{"".join(suites)}</testsuites>\n'
 
 
 def _suite(report: Plain, score: str) -> str:
     checks = [check for check in report["checks"] if check["score"] == score]
-    counts = {outcome: sum(check["outcome"] == outcome for check in checks) for outcome in Outcome}
     properties = {
         "seed": report["seed"],
         "requests": report["requests"],
@@ -44,9 +44,16 @@ def _suite(report: Plain, score: str) -> str:
     )
     cases = "".join(_case(report, check) for check in checks)
     return (
-        f'  <testsuite name="{score}" tests="{len(checks)}" failures="{counts[Outcome.VIOLATED]}" '
-        f'errors="{counts[Outcome.NO_VERDICT]}" skipped="{counts[Outcome.NOT_COVERED]}">\n'
+        f'  <testsuite name="{score}" {_counts(checks)}>\n'
         f"  <properties>\n{told}  </properties>\n{cases}  </testsuite>\n"
+    )
+
+
+def _counts(checks: Sequence[Plain]) -> str:
+    counts = {outcome: sum(check["outcome"] == outcome for check in checks) for outcome in Outcome}
+    return (
+        f'tests="{len(checks)}" failures="{counts[Outcome.VIOLATED]}" '
+        f'errors="{counts[Outcome.NO_VERDICT]}" skipped="{counts[Outcome.NOT_COVERED]}"'
     )
 
 
@@ -82,8 +89,12 @@ def _plain_text(value: Any) -> str:
 
 
 def as_sarif(report: Plain) -> str:
-    """A rule for each check, a result for each that did not hold; the place is the vendor's document."""
-    failing = [check for check in report["checks"] if check["outcome"] != Outcome.HELD]
+    """A rule for each check, a result for each that does not hold; the place is the vendor's document.
+
+    What was not covered is no result, since many readers show each result as something wrong.
+    """
+    failing = [check for check in report["checks"] if check["outcome"] in _KINDS]
+    missed = [check for check in report["checks"] if check["outcome"] == Outcome.NOT_COVERED]
     rules = [
         {
             "id": check["id"],
@@ -103,7 +114,7 @@ def as_sarif(report: Plain) -> str:
             "level": "error" if check["outcome"] == Outcome.VIOLATED else "none",
             "kind": _KINDS[Outcome(check["outcome"])],
             "message": {"text": f"{check['promise']}: {check['outcome']}. {check['told']}".strip()},
-            "locations": [{"physicalLocation": {"artifactLocation": {"uri": f"specs/{report['vendor']}.yaml"}}}],
+            "locations": [_location(report, check["operation"])],
             "partialFingerprints": {"check/v1": f"{report['vendor']}/{check['id']}"},
             "properties": {"exchange": check["exchange"]},
         }
@@ -117,11 +128,27 @@ def as_sarif(report: Plain) -> str:
                 "tool": {"driver": {"name": "loyalty-gateway contract", "rules": rules}},
                 "results": results,
                 "invocations": [{"executionSuccessful": report["exit_status"] != 2}],
-                "properties": {"scores": report["scores"], "seed": report["seed"], "url": report["url"]},
+                "properties": {
+                    "scores": report["scores"],
+                    "seed": report["seed"],
+                    "url": report["url"],
+                    "notCovered": [{"ruleId": check["id"], "reason": check["told"]} for check in missed],
+                },
             }
         ],
     }
     return as_json(log)
+
+
+def _location(report: Plain, operation: str) -> dict[str, Any]:
+    """Where the operation stands in the published document, or the head of that."""
+    return {
+        "physicalLocation": {
+            "artifactLocation": {"uri": f"specs/{report['vendor']}.yaml", "uriBaseId": "%SRCROOT%"},
+            "region": {"startLine": report["lines"].get(operation, 1)},
+        },
+        "logicalLocations": [{"fullyQualifiedName": operation or report["vendor"], "kind": "function"}],
+    }
 
 
 FORMATS: Final[Mapping[str, Callable[[Plain], str]]] = {

@@ -13,16 +13,19 @@ from loyalty_gateway.contract_run.client import Client, NoAnswer, OutOfTime, Unr
 from loyalty_gateway.contract_run.conformance import Conformance
 from loyalty_gateway.contract_run.examples import examples
 from loyalty_gateway.contract_run.generated import Generator, as_request, is_valid, on_known
+from loyalty_gateway.contract_run.likeness import is_success
 from loyalty_gateway.contract_run.setup import Customer, Setup
 from loyalty_gateway.contract_run.stage import CannotShow, NoVerdict, Stage, Violated
 from loyalty_gateway.contract_run.verdict import Report
 from loyalty_gateway.customer import CustomerQuery, CustomersQuery, HistoryQuery
 from loyalty_gateway.problem import Code, Problem
+from loyalty_gateway.spec import specs_folder
 from loyalty_gateway.spec.judge import Spoken
+from loyalty_gateway.spec.lines import operation_lines
 from loyalty_gateway.vendor import Operation
 
 _BATCH: Final = 8
-_FOR_BEHAVIOURS: Final = 0.6
+_FOR_BEHAVIOURS: Final = 0.7
 _FOR_ALL_CHECKS: Final = 0.9
 _GIVING_BACK_SECONDS: Final = 5.0
 _LARGEST_STEP: Final = 1_000_000_000
@@ -66,7 +69,7 @@ def run(setup: Setup, *, seconds: float, seed: int, on_progress: OnProgress, rou
         next(requests)
         conformance.hear(exchange)  # type: ignore[arg-type]
 
-    client = Client(setup, hear)
+    client = Client(setup, whole, hear)
     client.allow(began + whole * _FOR_BEHAVIOURS, _FOR_BEHAVIOURS)
     # What is kept at the server, such as keys, must be new in each run, whereas the requests come from the seed.
     stage = Stage(
@@ -81,7 +84,7 @@ def run(setup: Setup, *, seconds: float, seed: int, on_progress: OnProgress, rou
         # What was moved is given back even if something took longer than it should.
         client.allow(max(began + seconds, time.monotonic() + _GIVING_BACK_SECONDS))
         note("points are given back")
-        notes = list(_given_back(stage, before))
+        notes = [*_undone(stage), *_given_back(stage, before)]
     finally:
         client.close()
     return Report(
@@ -95,7 +98,16 @@ def run(setup: Setup, *, seconds: float, seed: int, on_progress: OnProgress, rou
         decisions=tuple(conformance.decisions()),
         not_covered=conformance.not_covered(),
         notes=tuple(notes),
+        lines=_lines(setup),
     )
+
+
+def _lines(setup: Setup) -> dict[str, int]:
+    """The line of each operation in the published document, by its id."""
+    lines = operation_lines(specs_folder() / f"{setup.vendor.name}.yaml")
+    described = {one.id: setup.described(one) for one in setup.vendor.operations}
+    places = {name: (one.method, one.template) for name, one in described.items()}
+    return {name: lines[place] for name, place in places.items() if place in lines}
 
 
 def _documented(stage: Stage, conformance: Conformance, note: Callable[[str], None]) -> None:
@@ -175,6 +187,17 @@ def _balance(stage: Stage, customer: Customer) -> int | None:
         return stage.balance(customer)
     except (CannotShow, Violated, NoAnswer, OutOfTime):
         return None
+
+
+def _undone(stage: Stage) -> Iterator[str]:
+    """Takes back what a probe changed and had no time for; a sentence for each that could not be."""
+    for operation, request in stage.to_undo:
+        try:
+            done = is_success(stage.ask(operation, request).answer)
+        except (NoAnswer, OutOfTime, Unreachable):
+            done = False
+        if not done:
+            yield f"what {operation.id} changed of a customer could not be taken back"
 
 
 def _given_back(stage: Stage, before: list[int | None]) -> Iterator[str]:

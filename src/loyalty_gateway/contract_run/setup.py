@@ -10,7 +10,7 @@ from loyalty_gateway.adjustment import CustomerReference, customer_reference
 from loyalty_gateway.config import Config
 from loyalty_gateway.problem import ConfigurationError
 from loyalty_gateway.spec import Contract, OperationContract
-from loyalty_gateway.upstream.credentials import Presented, presented
+from loyalty_gateway.upstream.credentials import Presented, presented, ways_to_present
 from loyalty_gateway.vendor import Operation, Vendor
 
 Customer = tuple[CustomerReference, ...]
@@ -66,6 +66,23 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
                     return found
         return None
 
+    def ways(self, operation: Operation) -> list[Presented]:
+        """Each way in which the document lets a credential that suffices be presented."""
+        found: list[Presented] = []
+        for credential in self.credentials:
+            if self.needed(operation) <= credential.scopes:
+                ways = ways_to_present(self.vendor, operation, self.described(operation), credential.fields)
+                found += (way for way in ways if way not in found)
+        return found
+
+    def in_body(self, operation: Operation) -> dict[str, str] | None:
+        """The fields of the body that present a credential which suffices; ``None`` where there are none."""
+        for credential in self.credentials:
+            fields, wanted = credential.fields, operation.body_credentials
+            if wanted and self.needed(operation) <= credential.scopes and set(wanted.values()) <= fields.keys():
+                return {name: fields[field] for name, field in wanted.items()}
+        return None
+
     def wrong_access(self, operation: Operation) -> Presented | None:
         """A credential that nobody has."""
         right = next((one for one in self.credentials if self._presented(operation, one.fields)), None)
@@ -97,8 +114,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
         found = {value for credential in self.credentials for value in credential.fields.values()}
         for operation in self.vendor.operations:
             for credential in self.credentials:
-                way = self._presented(operation, credential.fields)
-                if way is not None:
+                for way in ways_to_present(self.vendor, operation, self.described(operation), credential.fields):
                     found |= {*way.headers.values(), *way.query.values(), *way.path_values.values()}
         return tuple(sorted(filter(None, found), key=len, reverse=True))
 

@@ -1,14 +1,14 @@
 """What every probe needs: tasks said in the vendor's words, balances read, answers compared."""
 
-from collections.abc import Iterator, Mapping
+import random
+from collections.abc import Iterator
 from typing import Any, Final
-from uuid import UUID
 
-import msgspec
 from msgspec import UNSET
 
 from loyalty_gateway.adjustment import Adjustment, CustomerReference, Everyone, Lifetime
 from loyalty_gateway.contract_run.client import Client, Exchange
+from loyalty_gateway.contract_run.likeness import is_success
 from loyalty_gateway.contract_run.setup import Customer, Setup
 from loyalty_gateway.customer import (
     CustomerQuery,
@@ -50,7 +50,10 @@ class NoVerdict(Exception):  # noqa: N818 - not an error of the program
 
 
 class Stage:
-    """The server and the known customers; keys and reasons are made of ``run``, so that runs never share one."""
+    """The server and the known customers; keys and reasons are made of ``run``, so that runs never share one.
+
+    ``to_undo`` are requests that give back what a probe took away, and that it had no time for.
+    """
 
     def __init__(self, setup: Setup, client: Client, run: str) -> None:
         self.setup = setup
@@ -59,6 +62,7 @@ class Stage:
         self._run = run
         self._numbers = iter(range(1, 1_000_000))
         self.namespaces = setup.vendor.namespaces(setup.options)
+        self.to_undo: list[tuple[Operation, ValidRequest]] = []
 
     # Who
 
@@ -95,6 +99,10 @@ class Stage:
     def fresh(self, word: str) -> str:
         """Text that this run used nowhere else."""
         return f"{word}-{self._run}-{next(self._numbers)}"
+
+    def new_digits(self) -> str:
+        """Digits that nobody has as a name."""
+        return f"7{random.SystemRandom().randrange(10**11):011}"
 
     # Saying
 
@@ -134,6 +142,7 @@ class Stage:
             CustomerUpdate(customer=name, changes={"date_of_birth": "1990-05-17"}),
             Enrolment(references=self.first),
             *(Enrolment(references=(one,), existing=Existing.REFUSE) for one in self.first),
+            Enrolment(references=self.first, existing=Existing.UPDATE),
         )
         for task in tasks:
             request = operation.said(task, self.setup.options) if isinstance(task, operation.asks) else None
@@ -192,10 +201,10 @@ class Stage:
         except _UNREADABLE as error:
             raise Violated("the answer cannot be read as the vendor's", exchange) from error
 
-    def code(self, operation: Operation, exchange: Exchange) -> Code | None:
+    def code(self, operation: Operation, answer: Answer) -> Code | None:
         """What a refusal says."""
         try:
-            return self.vendor.parse_problem(exchange.answer, operation)
+            return self.vendor.parse_problem(answer, operation)
         except _UNREADABLE:
             return None
 
@@ -207,22 +216,33 @@ class Stage:
 
     def balance(self, customer: Customer) -> int:
         """The points that the customer can spend; raises CannotShow where no operation tells them."""
+        available = self.looked_up(customer).wallet.available
+        assert isinstance(available, int)
+        return available
+
+    def looked_up(self, customer: Customer) -> ToldCustomer:
+        """The customer with the balance; raises CannotShow where no operation tells that."""
         for operation in self.vendor.operations:
             if self.setup.access(operation) is None:
                 continue
             request = operation.said(CustomerQuery(references=customer), self.setup.options)
-            if request is not None and (points := self._balance_told(operation, request, customer)) is not None:
-                return points
+            if request is None:
+                continue
+            exchange = self.ask(operation, request)
+            found = self.found(customer, operation, exchange, request)
+            if found is not None and isinstance(found.wallet.available, int):
+                return found
         raise CannotShow("nothing here tells a balance")
 
-    def _balance_told(self, operation: Operation, request: ValidRequest, customer: Customer) -> int | None:
-        exchange = self.ask(operation, request)
+    def found(
+        self, customer: Customer, operation: Operation, exchange: Exchange, request: ValidRequest
+    ) -> ToldCustomer | None:
+        """What an answer tells of the customer; ``None`` where it does not. Raises as ``told`` does."""
         if not is_success(exchange.answer):
             return None
-        for one in _customers(self.told(operation, exchange, request)):
-            known = set(one.references)
-            if (not known or known & set(customer)) and isinstance(one.wallet.available, int):
-                return one.wallet.available
+        for one in customers_in(self.told(operation, exchange, request)):
+            if not one.references or set(one.references) & set(customer):
+                return one
         return None
 
     def move(self, points_delta: int, customer: Customer) -> Exchange:
@@ -265,7 +285,8 @@ class Stage:
                 raise Violated("the answer does not tell of the next page", exchange) from error
 
 
-def _customers(told: Told | None) -> tuple[ToldCustomer, ...]:
+def customers_in(told: Told | None) -> tuple[ToldCustomer, ...]:
+    """The customers that an answer tells of, as far as it is about them."""
     match told:
         case ToldCustomers(customers=customers):
             return customers
@@ -273,55 +294,3 @@ def _customers(told: Told | None) -> tuple[ToldCustomer, ...]:
             return (customer,)
         case _:
             return ()
-
-
-def is_success(answer: Answer) -> bool:
-    """Whether the answer says that it was done."""
-    return 200 <= answer.status < 300
-
-
-def differences(expected: Answer, seen: Answer) -> list[str]:
-    """How an answer differs from the vendor's in status, kind of body, shape and headers."""
-    if seen.status != expected.status:
-        return [f"status {seen.status} instead of {expected.status}"]
-    found = [f"the header {name} is missing" for name in expected.headers if name.lower() not in seen.headers]
-    if expected.text is not None:
-        if seen.media_type != expected.media_type:
-            found.append(f"{seen.media_type or 'no body'} instead of {expected.media_type}")
-    elif seen.text is not None:
-        found.append(f"{seen.media_type or 'text'} instead of JSON")
-    elif (expected.body is UNSET) is not (seen.body is UNSET):
-        found.append("a body where there is none" if expected.body is UNSET else "no body")
-    elif expected.body is not UNSET:
-        found += _shapes(msgspec.to_builtins(expected.body, enc_hook=str), seen.body, "")
-    return found
-
-
-def _shapes(expected: Any, seen: Any, place: str) -> Iterator[str]:
-    if isinstance(expected, Mapping) and isinstance(seen, Mapping):
-        yield from (f"{place}/{name} is missing" for name in expected if name not in seen)
-        yield from (f"{place}/{name} is unknown" for name in seen if name not in expected)
-        for name in expected:
-            if name in seen:
-                yield from _shapes(expected[name], seen[name], f"{place}/{name}")
-    elif isinstance(expected, list) and isinstance(seen, list):
-        if expected and seen:
-            yield from _shapes(expected[0], seen[0], f"{place}/*")
-    elif None not in {_kind(expected), _kind(seen)} and _kind(expected) != _kind(seen):
-        yield f"{place or 'the body'} is {_kind(seen)} instead of {_kind(expected)}"
-
-
-def _kind(value: Any) -> str | None:
-    match value:
-        case None:
-            return None
-        case bool():
-            return "a boolean"
-        case int() | float():
-            return "a number"
-        case str() | UUID():
-            return "text"
-        case list() | tuple():
-            return "a list"
-        case _:
-            return "an object"

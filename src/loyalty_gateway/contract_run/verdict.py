@@ -27,7 +27,9 @@ class Score(enum.StrEnum):
 class Check(msgspec.Struct, frozen=True, kw_only=True):
     """One check: ``id`` is stable from run to run, ``promise`` is what was to hold, ``told`` why it does not.
 
-    ``count`` is how often it was looked at. ``evidence`` and ``source`` say how a behaviour is known.
+    ``operation`` is the one it is about, or at which it was decided; ``reason`` is ``told`` without the places,
+    for what was not covered. ``count`` is how often it was looked at. ``evidence`` and ``source`` say how a
+    behaviour is known.
     ``as_published`` is the outcome by the document without the overlay, for checks that rest on one.
     """
 
@@ -37,6 +39,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome
     operation: str = ""
     told: str = ""
+    reason: str = ""
     count: int = 0
     evidence: str = ""
     source: str = ""
@@ -76,7 +79,11 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole run. ``notes`` are sentences for a person, among them what became of the points."""
+    """A whole run.
+
+    ``notes`` are sentences for a person, among them what became of the points; ``lines`` tell where operations
+    stand in the published document.
+    """
 
     vendor: str
     title: str
@@ -88,6 +95,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     decisions: tuple[Decision, ...]
     not_covered: NotCovered
     notes: tuple[str, ...]
+    lines: Mapping[str, int] = {}
 
     @property
     def conformance(self) -> Tally:

@@ -1,7 +1,7 @@
 """Our credentials at a vendor's server, put where its security schemes want them."""
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from loyalty_gateway.spec import OperationContract
@@ -20,8 +20,15 @@ def presented(
     vendor: Vendor, operation: Operation, contract: OperationContract, fields: Mapping[str, str]
 ) -> Presented | None:
     """The credential as the operation's first requirement that it satisfies wants it; ``None`` for none."""
+    return next(ways_to_present(vendor, operation, contract, fields), None)
+
+
+def ways_to_present(
+    vendor: Vendor, operation: Operation, contract: OperationContract, fields: Mapping[str, str]
+) -> Iterator[Presented]:
+    """The credential as each of the operation's requirements that it satisfies wants it."""
     if not all(name in fields for name in operation.path_credentials):
-        return None
+        return
     path_values = {name: fields[name] for name in operation.path_credentials}
     for requirement in contract.requirements:
         headers: dict[str, str] = {}
@@ -41,5 +48,4 @@ def presented(
                 case _:
                     headers["authorization"] = f"Basic {b64encode(value.encode()).decode()}"
         else:
-            return Presented(headers, query, path_values)
-    return None
+            yield Presented(headers, query, path_values)

@@ -15,7 +15,7 @@ from loyalty_gateway.customer import (
     sought,
 )
 from loyalty_gateway.moment import iso_milliseconds
-from loyalty_gateway.vendor import Answer, Behaviour, Evidence, Shown, ValidRequest
+from loyalty_gateway.vendor import Answer, Behaviour, Evidence, Promise, Shown, ValidRequest
 
 _ORDERS = {"updatedAt": CustomerOrder.UPDATED, "createdAt": CustomerOrder.NUMBER}
 _SOURCE = "api"
@@ -122,31 +122,119 @@ BEHAVIOURS = (
         "A customer is made with an email address or a phone number, and answered with 201.",
         Evidence.DOCUMENTED,
         "create customer page",
+        (
+            Shown(
+                operation="createCustomer",
+                body={"email": "contract.{new}@example.com"},
+                status=201,
+                tells={"/data/email": "contract.{new}@example.com"},
+            ),
+            Shown(
+                operation="createCustomer",
+                without=("email",),
+                body={"phoneNumber": "+{new}"},
+                status=201,
+                tells={"/data/phoneNumber": "+{new}"},
+            ),
+            Shown(operation="createCustomer", without=("email", "phoneNumber"), status=400),
+        ),
     ),
     Behaviour(
         "A customer is read by id.",
         Evidence.DOCUMENTED,
         "get customer page",
-        (Shown(operation="getCustomer", status=200),),
+        (Promise.LOOK_UP, Shown(operation="getCustomer", status=200, tells={"/data/id": "{first:bitbybit}"})),
     ),
     Behaviour(
         "Lists have 20 customers to a page, at most 100, and those changed last come first.",
         Evidence.DOCUMENTED,
         "list customers page",
-        (Shown(operation="listCustomers", query={"limit": "101"}, status=400),),
+        (
+            Shown(operation="listCustomers", without=("limit",), status=200, tells={"/meta/limit": 20}),
+            Shown(operation="listCustomers", query={"limit": "101"}, status=400),
+            Shown(operation="createCustomer", body={"email": "contract.{new}@example.com"}, status=201),
+            Shown(
+                operation="listCustomers",
+                query={"limit": "1"},
+                without=("sort",),
+                status=200,
+                tells={"/data/0/email": "contract.{new}@example.com"},
+            ),
+        ),
     ),
     Behaviour(
         "search finds a part of the name, email address or phone number, in either case of letters.",
         Evidence.DOCUMENTED,
         "list customers page, which leaves open parts and case",
+        (
+            Shown(
+                operation="createCustomer",
+                body={"email": "contract.{new}@example.com", "firstName": "Ann{new}"},
+                status=201,
+            ),
+            Shown(
+                operation="listCustomers", query={"search": "TRACT.{new}@EX"}, status=200, tells={"/meta/total": 1}
+            ),
+            Shown(operation="listCustomers", query={"search": "nN{new}"}, status=200, tells={"/meta/total": 1}),
+        ),
     ),
     Behaviour(
         "source and tags take several values with commas between them.",
         Evidence.DOCUMENTED,
         "list customers page",
+        (
+            Shown(
+                operation="createCustomer",
+                body={"email": "contract.{new}@example.com", "tags": ["a{new}", "b{new}"]},
+                status=201,
+            ),
+            Shown(
+                operation="listCustomers",
+                query={"source": "web, api", "tags": "a{new},b{new}"},
+                status=200,
+                tells={"/meta/total": 1},
+            ),
+        ),
     ),
-    Behaviour("A customer is found who has one of the sources and all of the tags.", Evidence.OUR_DEFAULT, "-"),
-    Behaviour("A customer who is made here has the source api.", Evidence.OUR_DEFAULT, "-"),
+    Behaviour(
+        "A customer is found who has one of the sources and all of the tags.",
+        Evidence.OUR_DEFAULT,
+        "-",
+        (
+            Shown(
+                operation="createCustomer",
+                body={"email": "contract.{new}@example.com", "tags": ["a{new}", "b{new}"]},
+                status=201,
+            ),
+            Shown(
+                operation="listCustomers",
+                query={"source": "web,api", "tags": "b{new}"},
+                status=200,
+                tells={"/meta/total": 1},
+            ),
+            Shown(
+                operation="listCustomers", query={"tags": "a{new},c{new}"}, status=200, tells={"/meta/total": 0}
+            ),
+        ),
+    ),
+    Behaviour(
+        "A customer who is made here has the source api.",
+        Evidence.OUR_DEFAULT,
+        "-",
+        (
+            Shown(
+                operation="createCustomer",
+                body={"email": "contract.{new}@example.com", "tags": ["a{new}", "b{new}"]},
+                status=201,
+            ),
+            Shown(
+                operation="listCustomers",
+                query={"source": "api", "search": "{new}"},
+                status=200,
+                tells={"/meta/total": 1},
+            ),
+        ),
+    ),
     Behaviour(
         "sort takes updatedAt and createdAt, with asc or desc; others are 400.",
         Evidence.OUR_DEFAULT,
@@ -169,13 +257,41 @@ BEHAVIOURS = (
         (Shown(operation="listCustomers", query={"page": "999999"}, status=200, says='"data":[]'),),
     ),
     Behaviour(
-        "An email address or phone number that a customer has already is 409 CONFLICT.", Evidence.OUR_DEFAULT, "-"
+        "An email address or phone number that a customer has already is 409 CONFLICT.",
+        Evidence.OUR_DEFAULT,
+        "-",
+        (Promise.CONFLICT,),
     ),
     Behaviour(
         "A customer without an id of bitbybit's has the ledger's own name, wallet_ and a number, for an id; every "
         "operation takes it.",
         Evidence.OUR_DEFAULT,
         "-",
+        (
+            Shown(
+                operation="createCustomer",
+                body={"email": "contract.{new}@example.com"},
+                status=201,
+                looks={"/data/id": "wallet_[0-9]+"},
+            ),
+            Shown(
+                operation="getCustomer",
+                path_values={"id": "{last:/data/id}"},
+                status=200,
+                tells={"/data/email": "contract.{new}@example.com"},
+            ),
+            Shown(
+                operation="getLoyaltyWallet",
+                path_values={"customerId": "{last:/data/id}"},
+                status=200,
+                tells={"/data/availablePoints": "0"},
+            ),
+        ),
     ),
-    Behaviour("imageUrl is null and addresses are empty in every answer.", Evidence.OUR_DEFAULT, "-"),
+    Behaviour(
+        "imageUrl is null and addresses are empty in every answer.",
+        Evidence.OUR_DEFAULT,
+        "-",
+        (Shown(operation="getCustomer", status=200, tells={"/data/imageUrl": None, "/data/addresses": []}),),
+    ),
 )

@@ -57,7 +57,10 @@ BEHAVIOURS = (
         "A customer's wallet is read by itself.",
         Evidence.DOCUMENTED,
         "wallet page",
-        (Shown(operation="getLoyaltyWallet", status=200, says="availablePoints"),),
+        (
+            Promise.LOOK_UP,
+            Shown(operation="getLoyaltyWallet", status=200, looks={"/data/availablePoints": "-?[0-9]+"}),
+        ),
     ),
     Behaviour(
         "The history is filtered by all, points_added or points_deducted; a page has 20 entries, at most 100.",
@@ -65,7 +68,18 @@ BEHAVIOURS = (
         "point history page",
         (
             Shown(
-                operation="getLoyaltyPointHistory", query={"filter": "points_added", "limit": "100"}, status=200
+                operation="getLoyaltyPointHistory",
+                query={"filter": "points_deducted"},
+                without=("limit",),
+                after=(2, -1),
+                status=200,
+                tells={"/data/0/pointsDelta": "-1", "/pagination/limit": 20},
+            ),
+            Shown(
+                operation="getLoyaltyPointHistory",
+                query={"filter": "points_added", "limit": "100"},
+                status=200,
+                tells={"/data/0/pointsDelta": "2"},
             ),
             Shown(operation="getLoyaltyPointHistory", query={"limit": "101"}, status=400),
         ),
@@ -74,13 +88,50 @@ BEHAVIOURS = (
         "The history comes newest first, and before excludes the moment it names.",
         Evidence.INFERRED,
         "its pages are led on by nextBefore",
+        (
+            Promise.HISTORY_PAGES,
+            Shown(
+                operation="getLoyaltyPointHistory",
+                query={"limit": "1"},
+                after=(4, 3),
+                status=200,
+                tells={"/data/0/pointsDelta": "3"},
+            ),
+            Shown(
+                operation="getLoyaltyPointHistory",
+                query={"limit": "1", "before": "{last:/pagination/nextBefore}"},
+                status=200,
+                tells={"/data/0/pointsDelta": "4"},
+            ),
+        ),
     ),
     Behaviour(
         "nextBefore has microseconds, so that of entries of one millisecond none is lost between pages.",
         Evidence.INFERRED,
         "paging by a time that several entries show would lose some",
+        (
+            Shown(
+                operation="getLoyaltyPointHistory",
+                query={"limit": "1"},
+                after=(1, 1),
+                status=200,
+                looks={"/pagination/nextBefore": r".+\.[0-9]{6}Z"},
+            ),
+        ),
     ),
-    Behaviour("nextBefore is null on the last page.", Evidence.OUR_DEFAULT, "-"),
+    Behaviour(
+        "nextBefore is null on the last page.",
+        Evidence.OUR_DEFAULT,
+        "-",
+        (
+            Shown(
+                operation="getLoyaltyPointHistory",
+                query={"before": "2000-01-01T00:00:00Z"},
+                status=200,
+                tells={"/data": [], "/pagination/nextBefore": None},
+            ),
+        ),
+    ),
     Behaviour(
         "Reading needs the scope customers.read.",
         Evidence.INFERRED,

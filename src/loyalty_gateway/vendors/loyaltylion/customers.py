@@ -13,7 +13,7 @@ from loyalty_gateway.customer import (
     sought,
 )
 from loyalty_gateway.moment import iso_milliseconds
-from loyalty_gateway.vendor import Answer, Behaviour, Evidence, ValidRequest
+from loyalty_gateway.vendor import Answer, Behaviour, Evidence, Promise, Shown, ValidRequest
 from loyalty_gateway.vendors.loyaltylion import pages
 from loyalty_gateway.vendors.loyaltylion.moments import from_moment, until_moment
 
@@ -146,24 +146,74 @@ BEHAVIOURS = (
         "email finds the customers in whose email the text stands.",
         Evidence.DOCUMENTED,
         f"{_CUSTOMERS}; that case makes no difference is inferred",
+        (
+            Shown(
+                operation="customers.listCustomers",
+                query={"email": "{part:email}"},
+                status=200,
+                says="{first:email}",
+            ),
+        ),
     ),
     Behaviour("In email a space means a plus that was not percent-encoded.", Evidence.OUR_DEFAULT, "-"),
     Behaviour(
         "points_approved is the balance and points_spent a lifetime counter.",
         Evidence.OBSERVED,
         "by a client's author, who compared both with the vendor's own report",
+        (
+            Promise.DEDUCTION,
+            Promise.LIFETIME,
+        ),
     ),
-    Behaviour("points_pending is always 0.", Evidence.OUR_DEFAULT, "points count at once"),
+    Behaviour(
+        "points_pending is always 0.",
+        Evidence.OUR_DEFAULT,
+        "points count at once",
+        (
+            Shown(
+                operation="customers.listCustomers",
+                query={"email": "{first:email}"},
+                after=(1,),
+                status=200,
+                tells={"/customers/0/points_pending": 0},
+            ),
+        ),
+    ),
     Behaviour(
         "PATCH and PUT change what they name of a customer and leave the rest.",
         Evidence.DOCUMENTED,
         f"update customer page for PATCH; {_CUSTOMERS} for PUT",
+        (Promise.UPDATE,),
     ),
-    Behaviour("A birthday of null takes the birthday away.", Evidence.OUR_DEFAULT, "-"),
+    Behaviour(
+        "A birthday of null takes the birthday away.",
+        Evidence.OUR_DEFAULT,
+        "-",
+        (
+            Shown(
+                operation="customers.updateCustomer",
+                body={"customer": {"birthday": None}},
+                status=200,
+                tells={"/customer/birthday": None},
+            ),
+        ),
+    ),
     Behaviour(
         "Every customer is enrolled, since being created, and no guest.",
         Evidence.OUR_DEFAULT,
         "no others are kept",
+        (
+            Shown(
+                operation="customers.listCustomers",
+                query={"email": "{first:email}"},
+                status=200,
+                tells={
+                    "/customers/0/enrolled": True,
+                    "/customers/0/guest": False,
+                    "/customers/0/enrolled_at": "{last:/customers/0/created_at}",
+                },
+            ),
+        ),
     ),
     Behaviour(
         "A tier is told by its name, where clients look for it; its numbers and dates are null.",

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from loyalty_gateway.problem import Code, Problem, Violation
-from loyalty_gateway.vendor import Behaviour, Evidence, Shown, ValidRequest
+from loyalty_gateway.vendor import Behaviour, Evidence, Promise, Shown, ValidRequest
 
 LARGEST_PAGE: Final = 500
 """How many a page has at most; 100 unless asked otherwise."""
@@ -161,14 +161,70 @@ BEHAVIOURS = (
         "Lists are newest first; with since_id they rise by id, beginning behind it.",
         Evidence.DOCUMENTED,
         _PAGINATION,
+        (
+            Promise.HISTORY_PAGES,
+            Shown(
+                operation="customers.listTransactionsForCustomer",
+                query={"limit": "2"},
+                after=(1, 2),
+                status=200,
+                tells={"/transactions/0/points_approved": 2},
+            ),
+            Shown(
+                operation="customers.listTransactionsForCustomer",
+                query={"since_id": "{last:/transactions/1/id}"},
+                status=200,
+                tells={"/transactions/0": "{last:/transactions/0}"},
+            ),
+        ),
     ),
     Behaviour(
-        "A cursor carries the filters with it; beside it only limit counts.", Evidence.DOCUMENTED, _PAGINATION
+        "A cursor carries the filters with it; beside it only limit counts.",
+        Evidence.DOCUMENTED,
+        _PAGINATION,
+        (
+            Shown(
+                operation="customers.listTransactionsForCustomer",
+                query={"limit": "3"},
+                after=(1, 2, 3),
+                status=200,
+            ),
+            Shown(
+                operation="customers.listTransactionsForCustomer",
+                query={"limit": "1", "since_id": "{last:/transactions/2/id}"},
+                status=200,
+                tells={"/transactions/0/points_approved": 2},
+            ),
+            Shown(
+                operation="customers.listTransactionsForCustomer",
+                query={"limit": "2", "since_id": "999999999999", "cursor": "{last:/cursor/next}"},
+                status=200,
+                tells={"/transactions/0/points_approved": 3},
+                lacks=("/transactions/1",),
+            ),
+        ),
     ),
     Behaviour(
         "A cursor without a limit beside it keeps the size of the page before.",
         Evidence.OUR_DEFAULT,
         "-",
+        (
+            Shown(
+                operation="customers.listTransactionsForCustomer",
+                query={"limit": "1"},
+                after=(1, 2, 3),
+                status=200,
+                tells={"/transactions/0/points_approved": 3},
+            ),
+            Shown(
+                operation="customers.listTransactionsForCustomer",
+                query={"cursor": "{last:/cursor/next}"},
+                without=("limit",),
+                status=200,
+                tells={"/transactions/0/points_approved": 2},
+                lacks=("/transactions/1",),
+            ),
+        ),
     ),
     Behaviour(
         "A cursor that was changed, or is of another list, is 400 with details on cursor.",
@@ -184,11 +240,57 @@ BEHAVIOURS = (
         "A Link header has the cursors as absolute addresses, previous before next.",
         Evidence.OBSERVED,
         "order and addresses, by a client's author; that there is such a header is on the pagination page",
+        (
+            Shown(
+                operation="customers.listTransactionsForCustomer",
+                query={"limit": "1"},
+                after=(1, 1, 1),
+                status=200,
+                answers_headers={"Link": '<https?://[^>]+cursor=[^>]+>; rel="next"'},
+            ),
+            Shown(
+                operation="customers.listTransactionsForCustomer",
+                query={"cursor": "{last:/cursor/next}", "limit": "1"},
+                status=200,
+                answers_headers={"Link": '<https?://[^>]+>; rel="previous", <https?://[^>]+>; rel="next"'},
+            ),
+        ),
     ),
     Behaviour(
         "created_at_min, created_at_max, updated_at_min and updated_at_max belong to the range.",
         Evidence.DOCUMENTED,
         "https://developers.loyaltylion.com/api/resources/customers; for transactions it is inferred from there",
+        (
+            Shown(
+                operation="customers.listCustomers",
+                query={"email": "{first:email}"},
+                status=200,
+                tells={"/customers/0/email": "{first:email}"},
+            ),
+            Shown(
+                operation="customers.listCustomers",
+                query={
+                    "email": "{first:email}",
+                    "created_at_min": "{last:/customers/0/created_at}",
+                    "created_at_max": "{last:/customers/0/created_at}",
+                    "updated_at_min": "{last:/customers/0/updated_at}",
+                    "updated_at_max": "{last:/customers/0/updated_at}",
+                },
+                status=200,
+                tells={"/customers/0": "{last:/customers/0}"},
+            ),
+            Shown(operation="customers.listTransactionsForCustomer", query={"limit": "1"}, after=(1,), status=200),
+            Shown(
+                operation="customers.listTransactionsForCustomer",
+                query={
+                    "limit": "1",
+                    "created_at_min": "{last:/transactions/0/created_at}",
+                    "created_at_max": "{last:/transactions/0/created_at}",
+                },
+                status=200,
+                tells={"/transactions/0": "{last:/transactions/0}"},
+            ),
+        ),
     ),
     Behaviour(
         "A query parameter without a value is 400.",

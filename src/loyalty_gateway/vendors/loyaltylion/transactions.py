@@ -93,12 +93,36 @@ BEHAVIOURS = (
         "A transaction has the signed points in points_approved and the customer as of now.",
         Evidence.DOCUMENTED,
         "https://developers.loyaltylion.com/api/resources/transactions",
+        (
+            Shown(
+                operation="customers.listCustomers", query={"email": "{first:email}"}, after=(2, -1), status=200
+            ),
+            Shown(
+                operation="customers.listTransactionsForCustomer",
+                query={"limit": "2"},
+                status=200,
+                tells={
+                    "/transactions/0/points_approved": -1,
+                    "/transactions/1/points_approved": 2,
+                    "/transactions/1/customer/points_approved": "{last:/customers/0/points_approved}",
+                },
+            ),
+        ),
     ),
     Behaviour(
         "The reason of an adjustment is the note of its transaction, null where none was given.",
         Evidence.INFERRED,
         "the transactions page, where an adjustment has a note",
-        (Promise.HISTORY,),
+        (
+            Promise.HISTORY,
+            Shown(operation="customers.addPointsToCustomer", without=("reason",), status=201, moves=1),
+            Shown(
+                operation="customers.listTransactionsForCustomer",
+                query={"limit": "1"},
+                status=200,
+                tells={"/transactions/0/adjustment/note": None},
+            ),
+        ),
     ),
     Behaviour(
         "Whatever changed points is an adjustment, through whichever vendor's API it came.",

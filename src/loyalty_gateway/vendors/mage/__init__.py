@@ -16,17 +16,14 @@ from loyalty_gateway.customer import CustomerQuery, CustomersQuery, CustomerUpda
 from loyalty_gateway.problem import Problem
 from loyalty_gateway.vendor import (
     Answer,
-    Behaviour,
     Budget,
-    Evidence,
     Operation,
-    Promise,
     RateLimit,
-    Shown,
     ValidRequest,
     Vendor,
 )
 from loyalty_gateway.vendors.mage import client, customers, history
+from loyalty_gateway.vendors.mage.behaviours import BEHAVIOURS
 from loyalty_gateway.vendors.mage.refusals import parse_problem, render_problem
 from loyalty_gateway.vendors.mage.resource import attributes, customer_of
 
@@ -159,119 +156,5 @@ VENDOR = Vendor(
     credential_fields={"ApiKey": "api_key"},
     scopes=("read", "write"),
     options=Options,
-    behaviours=(
-        Behaviour(
-            "The key stands in Authorization without a word before it.",
-            Evidence.DOCUMENTED,
-            "authentication page",
-            (Promise.ADDITION,),
-        ),
-        Behaviour("A word Bearer before the key is tolerated.", Evidence.INFERRED, "habit of clients"),
-        Behaviour(
-            "Refusals are JSON:API; status is a string.",
-            Evidence.DOCUMENTED,
-            "error page",
-            (
-                Promise.INVALID,
-                Promise.UNREADABLE,
-                Promise.MISSING_CREDENTIALS,
-                Promise.WRONG_CREDENTIALS,
-                Promise.SCOPE,
-                Promise.UNKNOWN_PATH,
-                Promise.WRONG_METHOD,
-            ),
-        ),
-        Behaviour("A read-only key is refused with 403.", Evidence.DOCUMENTED, "error page", (Promise.SCOPE,)),
-        Behaviour(
-            "A deduction beyond the balance floors at 0.",
-            Evidence.DOCUMENTED,
-            "adjust points page",
-            (Promise.OVERDRAFT,),
-        ),
-        Behaviour(
-            "update_lifetime_points and send_email default to true; mail goes out on increases only.",
-            Evidence.DOCUMENTED,
-            "adjust points page",
-            (
-                Shown(
-                    operation="adjustPoints", without=("update_lifetime_points", "send_email"), status=200, moves=1
-                ),
-            ),
-        ),
-        Behaviour("The VIP tier is recalculated.", Evidence.DOCUMENTED, "adjust points page"),
-        Behaviour(
-            "400 for an adjustment that is missing, zero or no integer.",
-            Evidence.DOCUMENTED,
-            "adjust points page; texts are ours",
-            (
-                Promise.INVALID,
-                Shown(operation="adjustPoints", body={"adjustment": 0}, status=400),
-                Shown(operation="adjustPoints", body={"adjustment": 1.5}, status=400),
-            ),
-        ),
-        Behaviour("An excluded customer is refused with 403.", Evidence.DOCUMENTED, "adjust points page"),
-        Behaviour("6 requests a second for each key, sliding.", Evidence.DOCUMENTED, "rate limit page"),
-        Behaviour(
-            "The customer is named by Shopify id or by email.",
-            Evidence.INFERRED,
-            "documented on the sibling pages",
-        ),
-        Behaviour(
-            "The answer's id is the Shopify id, also for a customer named by email.",
-            Evidence.INFERRED,
-            "fields of the answer",
-            (Promise.ADDITION,),
-        ),
-        Behaviour(
-            "A flat body and a JSON:API one are taken.",
-            Evidence.INFERRED,
-            "documented for updating a customer",
-            (
-                Shown(
-                    operation="adjustPoints",
-                    without=("adjustment", "note", "update_lifetime_points", "send_email"),
-                    body={"data": {"type": "points_adjustment", "attributes": {"adjustment": 1}}},
-                    status=200,
-                    moves=1,
-                ),
-            ),
-        ),
-        Behaviour(
-            "adjustment echoes what was asked, also of a floored deduction.",
-            Evidence.INFERRED,
-            "name of the field",
-        ),
-        Behaviour(
-            "An omitted note is null.",
-            Evidence.INFERRED,
-            "the answer's example has the field",
-            (Shown(operation="adjustPoints", without=("note",), status=200, moves=1, says='"note":null'),),
-        ),
-        Behaviour(
-            "A deduction lowers lifetime points too, never below 0.",
-            Evidence.INFERRED,
-            "meaning of update_lifetime_points",
-        ),
-        Behaviour(
-            "A body with data and flat fields beside it is refused with 400.",
-            Evidence.OUR_DEFAULT,
-            "-",
-            (
-                Shown(
-                    operation="adjustPoints",
-                    body={"data": {"type": "points_adjustment", "attributes": {"adjustment": 1}}},
-                    status=400,
-                ),
-            ),
-        ),
-        Behaviour(
-            "An identifier of white space is refused with 400.",
-            Evidence.OUR_DEFAULT,
-            "-",
-            (Shown(operation="adjustPoints", path_values={"identifier": " "}, status=400),),
-        ),
-        Behaviour("A customer without a Shopify id is named as addressed.", Evidence.OUR_DEFAULT, "-"),
-        *customers.BEHAVIOURS,
-        *history.BEHAVIOURS,
-    ),
+    behaviours=BEHAVIOURS,
 )

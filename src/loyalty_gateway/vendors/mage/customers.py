@@ -15,7 +15,7 @@ from loyalty_gateway.customer import (
     sought,
 )
 from loyalty_gateway.moment import iso_milliseconds
-from loyalty_gateway.vendor import Answer, Behaviour, Evidence, Shown, ValidRequest
+from loyalty_gateway.vendor import Answer, ValidRequest
 from loyalty_gateway.vendors.mage.resource import attributes, customer_of, identifier_of, page, page_meta
 
 ORDERS = {
@@ -143,88 +143,3 @@ def _tier(tier: Tier) -> dict[str, Any]:
         "badge_image_url": None,
         "badge_color": None,
     }
-
-
-BEHAVIOURS = (
-    Behaviour(
-        "Customers are read, listed, enrolled and updated; each comes as the same resource.",
-        Evidence.DOCUMENTED,
-        "customer object page",
-    ),
-    Behaviour(
-        "exclude_vip=true makes vip_tier null.",
-        Evidence.DOCUMENTED,
-        "retrieve a customer page",
-        (Shown(operation="getCustomer", query={"exclude_vip": "true"}, status=200, says='"vip_tier":null'),),
-    ),
-    Behaviour("exclude_vip takes truth in other spellings too: True, yes, on, 1.", Evidence.OUR_DEFAULT, "-"),
-    Behaviour(
-        "filter[email] finds customers by a part of the address, in either case.",
-        Evidence.DOCUMENTED,
-        "list customers page",
-    ),
-    Behaviour(
-        "Lists have 20 to a page, at most 100, and come newest first.",
-        Evidence.DOCUMENTED,
-        "pagination page",
-        (Shown(operation="listCustomers", query={"page[size]": "101"}, status=400),),
-    ),
-    Behaviour(
-        "Enrolling answers 201 for a new customer and 200 for one enrolled already, whom it leaves as they are.",
-        Evidence.DOCUMENTED,
-        "enroll a customer page",
-        (Shown(operation="enrollCustomer", status=200),),
-    ),
-    Behaviour(
-        "An update changes the fields it names; null takes a date away.",
-        Evidence.DOCUMENTED,
-        "update a customer page",
-    ),
-    Behaviour(
-        "A date of birth is told as midnight in UTC of its day.",
-        Evidence.DOCUMENTED,
-        "example of the list customers page",
-    ),
-    Behaviour(
-        "Customers whose sorted points are equal come in the order, or the reverse, of their enrolment.",
-        Evidence.OUR_DEFAULT,
-        "-",
-    ),
-    Behaviour(
-        "A list without any entry has 0 pages, and a page past the last is empty.", Evidence.OUR_DEFAULT, "-"
-    ),
-    Behaviour(
-        "A page, size, sort or filter that is not documented is refused with 400; unknown parameters are ignored.",
-        Evidence.OUR_DEFAULT,
-        "-",
-        (
-            Shown(operation="listCustomers", query={"sort": "height"}, status=400),
-            Shown(operation="listCustomers", query={"no_such_parameter": "1"}, status=200),
-        ),
-    ),
-    Behaviour(
-        "Enrolling takes any Shopify id and knows no more than that: Shopify is not asked, no points are given.",
-        Evidence.OUR_DEFAULT,
-        "-",
-    ),
-    Behaviour(
-        "Of a date sent with a time the day is kept, as it was written.",
-        Evidence.OUR_DEFAULT,
-        "-",
-    ),
-    Behaviour(
-        "vip_tier is the merchant's tier for the lifetime points; its id is its name, its multiplier 1, its "
-        "badges are null.",
-        Evidence.OUR_DEFAULT,
-        "-",
-    ),
-    Behaviour(
-        "There are no referrals and no points that expire: their fields are null.", Evidence.OUR_DEFAULT, "-"
-    ),
-    Behaviour(
-        "In lists and look-ups a customer without a Shopify id has the email address for an id, or the ledger's "
-        "own name, wallet_ and a number; every operation takes either.",
-        Evidence.OUR_DEFAULT,
-        "-",
-    ),
-)

@@ -5,7 +5,7 @@ from typing import Any
 from loyalty_gateway.adjustment import Entry
 from loyalty_gateway.customer import History, HistoryQuery
 from loyalty_gateway.moment import iso_milliseconds
-from loyalty_gateway.vendor import Answer, Behaviour, Evidence, ValidRequest
+from loyalty_gateway.vendor import Answer, Behaviour, Evidence, Promise, Shown, ValidRequest
 from loyalty_gateway.vendors.mage.resource import customer_of, page, page_meta
 
 APPROVED = "approved"
@@ -70,11 +70,33 @@ def _resource(entry: Entry) -> dict[str, Any]:
 
 
 BEHAVIOURS = (
-    Behaviour("An adjustment is an entry of the earning history.", Evidence.DOCUMENTED, "adjust points page"),
+    Behaviour(
+        "An adjustment is an entry of the earning history.",
+        Evidence.DOCUMENTED,
+        "adjust points page",
+        (Promise.HISTORY_PAGES,),
+    ),
     Behaviour(
         "The earning history is paged, filtered by status, and sorted by created_at, points or points_given_at.",
         Evidence.DOCUMENTED,
         "list earning history page",
+        (
+            Promise.HISTORY_PAGES,
+            Shown(
+                operation="listEarningHistory",
+                query={"filter[status]": "approved", "sort": "-points_given_at"},
+                after=(3,),
+                status=200,
+                tells={"/data/0/attributes/points": 3},
+            ),
+            Shown(
+                operation="listEarningHistory",
+                query={"sort": "points", "page[size]": "1"},
+                after=(-1,),
+                status=200,
+                looks={"/data/0/type": "earning_history_entry"},
+            ),
+        ),
     ),
     Behaviour(
         "Every entry of the wallet is in the history, deductions too, whichever vendor's API wrote it.",
@@ -85,13 +107,59 @@ BEHAVIOURS = (
         "An entry has action manual_adjustment, manual_intervention true and status approved.",
         Evidence.OUR_DEFAULT,
         "-",
+        (
+            Shown(
+                operation="listEarningHistory",
+                after=(1,),
+                status=200,
+                tells={
+                    "/data/0/attributes/action": "manual_adjustment",
+                    "/data/0/attributes/manual_intervention": True,
+                    "/data/0/attributes/status": "approved",
+                },
+            ),
+        ),
     ),
     Behaviour(
         "An entry's points are those that took effect, with their sign: of a floored deduction what there was.",
         Evidence.OUR_DEFAULT,
         "-",
+        (
+            Shown(operation="enrollCustomer", body={"shopify_customer_id": "{new}"}, status=201),
+            Shown(
+                operation="adjustPoints", path_values={"identifier": "{new}"}, body={"adjustment": 3}, status=200
+            ),
+            Shown(
+                operation="adjustPoints", path_values={"identifier": "{new}"}, body={"adjustment": -5}, status=200
+            ),
+            Shown(
+                operation="listEarningHistory",
+                path_values={"identifier": "{new}"},
+                query={"sort": "-created_at"},
+                status=200,
+                tells={"/data/0/attributes/points": -3, "/data/1/attributes/points": 3},
+            ),
+        ),
     ),
-    Behaviour("Nothing is ever pending or rejected: those filters find nothing.", Evidence.OUR_DEFAULT, "-"),
+    Behaviour(
+        "Nothing is ever pending or rejected: those filters find nothing.",
+        Evidence.OUR_DEFAULT,
+        "-",
+        (
+            Shown(
+                operation="listEarningHistory",
+                query={"filter[status]": "pending"},
+                status=200,
+                tells={"/data": [], "/meta/total": 0},
+            ),
+            Shown(
+                operation="listEarningHistory",
+                query={"filter[status]": "rejected"},
+                status=200,
+                tells={"/data": [], "/meta/total": 0},
+            ),
+        ),
+    ),
     Behaviour(
         "A page of the history costs the same wherever it lies, unless it is sorted by points.",
         Evidence.OUR_DEFAULT,

@@ -17,19 +17,16 @@ from loyalty_gateway.customer import CustomerQuery, CustomersQuery, HistoryQuery
 from loyalty_gateway.problem import Code, Problem, Violation
 from loyalty_gateway.vendor import (
     Answer,
-    Behaviour,
     Budget,
-    Evidence,
     Operation,
-    Promise,
     RateLimit,
     Request,
-    Shown,
     ValidRequest,
     Vendor,
     seconds_in,
 )
-from loyalty_gateway.vendors.salla import client, customers, history, pages
+from loyalty_gateway.vendors.salla import client, customers, history
+from loyalty_gateway.vendors.salla.behaviours import BEHAVIOURS
 from loyalty_gateway.vendors.salla.language import in_language as _in_language
 
 _SIGN = {"plus": 1, "minus": -1}
@@ -256,126 +253,5 @@ VENDOR = Vendor(
     credential_fields={"bearer": "bearer"},
     scopes=("customers.read", "customers.read_write"),
     options=Options,
-    behaviours=(
-        Behaviour(
-            "201 with the documented message, and 422 and 400 with theirs.",
-            Evidence.DOCUMENTED,
-            "OpenAPI document, examples",
-            (Promise.ADDITION, Promise.INVALID, Promise.OVERDRAFT),
-        ),
-        Behaviour(
-            "A missing scope is 401, not 403.",
-            Evidence.DOCUMENTED,
-            "OpenAPI document, example of the 401",
-            (Promise.SCOPE,),
-        ),
-        Behaviour(
-            "A missing or garbled header is Invalid-token.",
-            Evidence.DOCUMENTED,
-            "authorization page; when exactly is not told",
-            (Promise.MISSING_CREDENTIALS,),
-        ),
-        Behaviour(
-            "Messages are Arabic unless Accept-Language asks otherwise.",
-            Evidence.DOCUMENTED,
-            "localization page",
-            (
-                Shown(
-                    operation="updateCustomerLoyaltyPoints",
-                    headers={"accept-language": "en"},
-                    status=201,
-                    moves=1,
-                    says="successfully",
-                ),
-                Shown(operation="updateCustomerLoyaltyPoints", status=201, moves=1, says="تم"),
-            ),
-        ),
-        Behaviour("English messages are plain translations.", Evidence.OUR_DEFAULT, "-"),
-        Behaviour("403 for an app that may not write.", Evidence.OBSERVED, "message; its envelope is inferred"),
-        Behaviour(
-            "reset_points, reset_point and rest_point mean the same.",
-            Evidence.DOCUMENTED,
-            "OpenAPI document: schema, example, description",
-            (
-                Promise.RESET,
-                Shown(
-                    operation="updateCustomerLoyaltyPoints",
-                    body={"reset_point": True, "rest_point": False},
-                    status=422,
-                ),
-            ),
-        ),
-        Behaviour(
-            "A reset sets the available points to 0 whatever points and type say.",
-            Evidence.OUR_DEFAULT,
-            "points is required as published, so clients may send it with a reset",
-            (Promise.RESET,),
-        ),
-        Behaviour(
-            "A reset that is true in one spelling and false in another is 422.",
-            Evidence.OUR_DEFAULT,
-            "-",
-            (
-                Shown(
-                    operation="updateCustomerLoyaltyPoints",
-                    body={"reset_points": True, "reset_point": False},
-                    status=422,
-                ),
-            ),
-        ),
-        Behaviour(
-            "select_all together with a list of customers is 422.",
-            Evidence.OUR_DEFAULT,
-            "-",
-            (Shown(operation="updateCustomerLoyaltyPoints", body={"select_all": True}, status=422),),
-        ),
-        Behaviour(
-            "A list has at most 10,000 customers, an id at most 20 digits, channel_send 100 items.",
-            Evidence.OUR_DEFAULT,
-            "-",
-        ),
-        Behaviour(
-            "A fraction of a point is refused on points.",
-            Evidence.INFERRED,
-            "points are whole",
-            (Shown(operation="updateCustomerLoyaltyPoints", body={"points": 1.5}, status=422, says='"points"'),),
-        ),
-        Behaviour("Numeric strings pass for customers.", Evidence.INFERRED, "habit of clients"),
-        Behaviour("select_all needs no customers.", Evidence.INFERRED, "description of the field"),
-        Behaviour("select_all passes over excluded customers.", Evidence.OUR_DEFAULT, "-"),
-        Behaviour(
-            "An unknown customer refuses the whole list and adjusts nobody.",
-            Evidence.INFERRED,
-            "documented example of the 422",
-            (Promise.LIST, Promise.UNKNOWN_CUSTOMER),
-        ),
-        Behaviour(
-            "channel_send may be empty.",
-            Evidence.SEEN_IN_CLIENTS,
-            "sent by a client; answer unknown",
-            (Shown(operation="updateCustomerLoyaltyPoints", body={"channel_send": []}, status=201, moves=1),),
-        ),
-        Behaviour(
-            "A minus below zero is refused with the 400, adjusting nobody.",
-            Evidence.OUR_DEFAULT,
-            "-",
-            (Promise.OVERDRAFT, Promise.LIST),
-        ),
-        Behaviour("A customer listed twice is adjusted once.", Evidence.OUR_DEFAULT, "-", (Promise.LISTED_TWICE,)),
-        Behaviour(
-            "720 requests a minute (the plan Special) and 500 in 10 minutes for customers.",
-            Evidence.DOCUMENTED,
-            "rate limit page; the latter counted per store, as the docs say",
-            (Promise.RATE_LIMIT_HEADERS,),
-        ),
-        Behaviour(
-            "Retry-After tells when a 429 is over, or X-RateLimit-Reset in epoch seconds; as an upstream it is "
-            "waited for.",
-            Evidence.DOCUMENTED,
-            "rate limit page",
-        ),
-        *history.BEHAVIOURS,
-        *customers.BEHAVIOURS,
-        *pages.BEHAVIOURS,
-    ),
+    behaviours=BEHAVIOURS,
 )

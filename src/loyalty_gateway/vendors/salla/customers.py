@@ -148,6 +148,7 @@ BEHAVIOURS = (
         "A keyword is looked for within the name, the email and the mobile number; case makes no difference.",
         Evidence.DOCUMENTED,
         "https://docs.salla.dev/5394121e0; within and case are inferred",
+        (Shown(operation="List-Customers", query={"keyword": "{part:email}"}, status=200, says="{first:email}"),),
     ),
     Behaviour("Customers are listed newest first.", Evidence.INFERRED, "the ids in the published examples fall"),
     Behaviour(
@@ -159,6 +160,21 @@ BEHAVIOURS = (
         "Any fields[] adds is_blocked and total_points, the balance; other extra fields are not told.",
         Evidence.OUR_DEFAULT,
         "-",
+        (
+            Shown(
+                operation="Customer-Details",
+                query={"fields[]": "is_blocked"},
+                status=200,
+                tells={"/data/is_blocked": False},
+                looks={},
+            ),
+            Shown(
+                operation="Customer-Details",
+                without=("fields[]",),
+                status=200,
+                lacks=("/data/is_blocked", "/data/total_points"),
+            ),
+        ),
     ),
     Behaviour(
         "mobile is a number without the country's code, which mobile_code has without a plus.",
@@ -174,7 +190,14 @@ BEHAVIOURS = (
         "A number that no customer has is 404, with 404 as the error's code.",
         Evidence.DOCUMENTED,
         "https://docs.salla.dev/5394122e0, example of the 404; its Arabic text is that of the other 404s",
-        (Shown(operation="Customer-Details", path_values={"customer": "999999999999999999"}, status=404),),
+        (
+            Shown(
+                operation="Customer-Details",
+                path_values={"customer": "999999999999999999"},
+                status=404,
+                tells={"/error/code": 404},
+            ),
+        ),
     ),
     Behaviour(
         "A path that is not a number of up to 18 digits is 422 on customer.",

@@ -60,19 +60,75 @@ BEHAVIOURS = (
         "Links to pages have the scheme http, whichever the client used, and keep the rest of the query.",
         Evidence.DOCUMENTED,
         "https://docs.salla.dev/12250577e0, example",
+        (
+            Shown(
+                operation="Customer-Loyalty-Points",
+                query={"per_page": "1", "page": "1"},
+                after=(1, 1),
+                status=200,
+                looks={
+                    "/pagination/links/next": r"http://[^?]+\?(?=.*customer_id=)(?=.*\bpage=2)(?=.*per_page=1).*"
+                },
+            ),
+        ),
     ),
     Behaviour(
         "per_page sets the size of a page in any list, 60 at most.",
         Evidence.DOCUMENTED,
         "https://docs.salla.dev/421124m0",
-        (Shown(operation="List-Customers", query={"per_page": "61"}, status=422),),
+        (
+            Shown(
+                operation="List-Customers",
+                query={"per_page": "1"},
+                status=200,
+                tells={"/pagination/perPage": 1},
+                lacks=("/data/1",),
+            ),
+            Shown(
+                operation="Customer-Loyalty-Points",
+                query={"per_page": "2"},
+                after=(1, 1, 1),
+                status=200,
+                tells={"/pagination/perPage": 2},
+                lacks=("/data/2",),
+            ),
+            Shown(operation="List-Customers", query={"per_page": "60"}, status=200),
+            Shown(operation="List-Customers", query={"per_page": "61"}, status=422),
+        ),
     ),
     Behaviour(
         "Links that lead nowhere are left out, and links without any are an empty object.",
         Evidence.DOCUMENTED,
         "https://docs.salla.dev/421124m0; the example of List Customers has an empty list instead",
+        (
+            Shown(
+                operation="Customer-Loyalty-Points",
+                query={"per_page": "1", "page": "1"},
+                after=(1, 1),
+                status=200,
+                lacks=("/pagination/links/previous",),
+            ),
+            Shown(
+                operation="List-Customers",
+                query={"keyword": "nobody.{new}@example.com"},
+                status=200,
+                tells={"/pagination/links": {}},
+            ),
+        ),
     ),
-    Behaviour("An empty list has one page.", Evidence.INFERRED, "the paginator whose keys these are"),
+    Behaviour(
+        "An empty list has one page.",
+        Evidence.INFERRED,
+        "the paginator whose keys these are",
+        (
+            Shown(
+                operation="List-Customers",
+                query={"keyword": "nobody.{new}@example.com"},
+                status=200,
+                tells={"/data": [], "/pagination/totalPages": 1},
+            ),
+        ),
+    ),
     Behaviour(
         "A page beyond the last is empty.",
         Evidence.OUR_DEFAULT,

@@ -1,165 +1,216 @@
-"""What Yotpo does with customers, and how that is known."""
+"""What Yotpo does, and how that is known."""
 
 from loyalty_gateway.vendor import Behaviour, Evidence, Promise, Shown
+from loyalty_gateway.vendors.yotpo import look_up_behaviours, save_behaviours
 
 BEHAVIOURS = (
     Behaviour(
-        "A customer is looked up by customer_email, customer_id or phone_number, one of which is needed.",
+        "The Loyalty API takes X-GUID and X-API-KEY, or guid and api_key in the query.",
         Evidence.DOCUMENTED,
-        "Loyalty API and App Developer API, customer details pages",
-    ),
-    Behaviour(
-        "A phone number has to be the same text, as E.164 writes it; one to be kept that stands written otherwise "
-        "beside its country is 422.",
-        Evidence.DOCUMENTED,
-        "App Developer API, customer details page",
-    ),
-    Behaviour(
-        "The Loyalty API finds customers by pos_account_id too.",
-        Evidence.INFERRED,
-        "App Developer API, customer details page",
-    ),
-    Behaviour(
-        "Of several names the first counts: customer_id, customer_email, phone_number, pos_account_id; in a query "
-        "one of white space counts for nothing, and an empty one is 422.",
-        Evidence.OUR_DEFAULT,
-        "-",
-    ),
-    Behaviour(
-        "A plus that a query did not encode is still the plus of a phone number.", Evidence.OUR_DEFAULT, "-"
-    ),
-    Behaviour(
-        "with_history and with_referral_code are false unless said, and add history_items and referral_code.",
-        Evidence.DOCUMENTED,
-        "both customer details pages",
+        "Loyalty API, authentication",
         (
+            Promise.CREDENTIAL_FORMS,
+            Promise.MISSING_CREDENTIALS,
+            Promise.WRONG_CREDENTIALS,
+        ),
+    ),
+    Behaviour(
+        "merchant_id serves for guid in the query, and with api_key in the body.",
+        Evidence.SEEN_IN_CLIENTS,
+        "public client code",
+        (Promise.CREDENTIAL_FORMS,),
+    ),
+    Behaviour(
+        "The App Developer API takes the app key in the path and access_token in the query.",
+        Evidence.DOCUMENTED,
+        "App Developer API, adjust points page",
+        (Promise.ADDITION, Promise.WRONG_CREDENTIALS),
+    ),
+    Behaviour(
+        "Its last path segments are points/adjust.",
+        Evidence.OUR_DEFAULT,
+        "aliases are configurable",
+        (Promise.ADDITION,),
+    ),
+    Behaviour(
+        "Names, types and required fields of the request; history_title only required on the latter.",
+        Evidence.DOCUMENTED,
+        "both adjust points pages",
+        (Promise.INVALID,),
+    ),
+    Behaviour(
+        'visible_to_customer is taken as boolean and as "true" or "false" on both.',
+        Evidence.INFERRED,
+        "the two pages differ",
+        (
+            Shown(operation="adjustPoints", body={"visible_to_customer": "true"}, status=200, moves=1),
+            Shown(operation="adjustStorePoints", body={"visible_to_customer": True}, status=200, moves=1),
+        ),
+    ),
+    Behaviour(
+        "A bare and a wrapped body are taken by the latter.",
+        Evidence.INFERRED,
+        "sibling page",
+        (
+            Shown(operation="adjustStorePoints", status=200, moves=1),
             Shown(
-                operation="fetchCustomerDetails", query={"with_history": "true"}, status=200, says="history_items"
+                operation="adjustStorePoints",
+                without=(
+                    "customer_id",
+                    "customer_email",
+                    "point_adjustment_amount",
+                    "history_title",
+                    "visible_to_customer",
+                    "apply_adjustment_to_points_earned",
+                    "adjustment",
+                ),
+                body={
+                    "adjustment": {
+                        "customer_id": "{first:shopify}",
+                        "point_adjustment_amount": 1,
+                        "history_title": "Wrapped",
+                    }
+                },
+                status=200,
+                moves=1,
             ),
         ),
     ),
     Behaviour(
-        "The customer has the vendor's keys, thirty_party_id beside third_party_id among them.",
-        Evidence.SEEN_IN_CLIENTS,
-        "a production answer",
-    ),
-    Behaviour(
-        "points_balance is what can be spent, points_earned all that was ever earned.",
-        Evidence.DOCUMENTED,
-        "Retrieve Customer Details pages",
-    ),
-    Behaviour(
-        "history_items has the whole history, the oldest first.",
-        Evidence.INFERRED,
-        "the example of the older documentation",
-    ),
-    Behaviour(
-        "The action of a history item is the history_title.",
-        Evidence.INFERRED,
-        "clients search the history for a reference that they put there",
-        (Promise.HISTORY,),
-    ),
-    Behaviour(
-        "A history item is Approved, and completed when it was created; hidden adjustments stand there too.",
-        Evidence.OUR_DEFAULT,
-        "-",
-    ),
-    Behaviour(
-        "third_party_id is null for a customer without an id in its namespace; pos_account_id likewise.",
-        Evidence.OUR_DEFAULT,
-        "-",
-    ),
-    Behaviour(
-        "opt_in is true unless the customer is excluded, opted_in_at the day of enrolment.",
-        Evidence.OUR_DEFAULT,
-        "whoever is in the ledger takes part",
-    ),
-    Behaviour(
-        "vip_tier_name is the tier of the lifetime points; the other fields of tiers are null.",
-        Evidence.OUR_DEFAULT,
-        "-",
-    ),
-    Behaviour(
-        "Purchases and perks are 0, credit is $0, has_store_account is false; visits, expiry, referral code null.",
-        Evidence.OUR_DEFAULT,
-        "the ledger has none of them",
-    ),
-    Behaviour(
-        "A look-up on the Loyalty API of nobody is 404.",
-        Evidence.DOCUMENTED,
-        "customer details page",
-        (Shown(operation="fetchCustomerDetails", query={"customer_id": "nobody-at-all"}, status=404),),
-    ),
-    Behaviour(
-        "The App Developer API wraps its look-up and its answer in customers.",
-        Evidence.DOCUMENTED,
-        "customer details page",
-    ),
-    Behaviour(
-        "Its look-up takes a bare body too, and its switches in either place.",
-        Evidence.INFERRED,
-        "customer details page: fields are shown without a wrapper",
-    ),
-    Behaviour(
-        'Its look-up of nobody is 400 {"error":"Customer does not exist"}.',
+        "Unknown fields are ignored.",
         Evidence.SEEN_IN_CLIENTS,
         "public client code",
+        (Shown(operation="adjustPoints", body={"no_such_field": 1}, status=200, moves=1),),
+    ),
+    Behaviour(
+        "The answer is the event row, without a balance.",
+        Evidence.SEEN_IN_CLIENTS,
+        "public client code",
+        (Promise.ADDITION,),
+    ),
+    Behaviour(
+        "The row's name is the history_title, its type PointsAdjustment.",
+        Evidence.OUR_DEFAULT,
+        "-",
         (
             Shown(
-                operation="retrieveStoreCustomerDetails",
-                body={"customers": {"customer_id": "nobody-at-all"}},
-                status=400,
-                says="Customer does not exist",
+                operation="adjustPoints",
+                body={"history_title": "Told in a probe"},
+                status=200,
+                moves=1,
+                says='"name":"Told in a probe"',
+            ),
+            Shown(operation="adjustPoints", status=200, moves=1, says='"type":"PointsAdjustment"'),
+        ),
+    ),
+    Behaviour(
+        "A balance that would fall below zero is refused with 422.",
+        Evidence.SEEN_IN_CLIENTS,
+        "public client code; status documented",
+        (Promise.OVERDRAFT,),
+    ),
+    Behaviour("A busy record is 423.", Evidence.SEEN_IN_CLIENTS, "public client code; status documented"),
+    Behaviour(
+        "An unknown customer is 404.",
+        Evidence.SEEN_IN_CLIENTS,
+        "public client code",
+        (Promise.UNKNOWN_CUSTOMER,),
+    ),
+    Behaviour(
+        "Bad credentials are 401.",
+        Evidence.SEEN_IN_CLIENTS,
+        "public client code",
+        (Promise.MISSING_CREDENTIALS, Promise.WRONG_CREDENTIALS),
+    ),
+    Behaviour(
+        'Refusals are {"error": text}.',
+        Evidence.SEEN_IN_CLIENTS,
+        "the shape seen elsewhere",
+        (Promise.INVALID, Promise.UNREADABLE, Promise.OVERDRAFT, Promise.UNKNOWN_CUSTOMER),
+    ),
+    Behaviour(
+        "An unknown path is an HTML page.",
+        Evidence.SEEN_IN_CLIENTS,
+        "public client code",
+        (Promise.UNKNOWN_PATH, Promise.WRONG_METHOD),
+    ),
+    Behaviour(
+        "apply_adjustment_to_points_earned defaults to true (configurable).",
+        Evidence.OUR_DEFAULT,
+        "the vendor's page preselects true",
+        (
+            Shown(
+                operation="createOrUpdateCustomer",
+                body={"id": "{new}", "email": "contract.{new}@example.com"},
+                status=200,
+            ),
+            Shown(
+                operation="adjustPoints",
+                body={"customer_id": "{new}", "point_adjustment_amount": 5},
+                without=("customer_email", "apply_adjustment_to_points_earned"),
+                status=200,
+            ),
+            Shown(
+                operation="fetchCustomerDetails",
+                query={"customer_id": "{new}"},
+                status=200,
+                tells={"/points_earned": 5, "/points_balance": 5},
+            ),
+            Shown(
+                operation="adjustPoints",
+                body={"customer_id": "{new}", "point_adjustment_amount": -5},
+                without=("customer_email",),
+                status=200,
             ),
         ),
     ),
     Behaviour(
-        "missing_store_customer: 404 in the options gives the other body that it is seen to give.",
-        Evidence.SEEN_IN_CLIENTS,
-        "public client code",
-    ),
-    Behaviour(
-        "Its look-up shares the limit of 100 requests a minute for each app key.", Evidence.OUR_DEFAULT, "-"
-    ),
-    Behaviour(
-        "POST /api/v2/customers creates or updates, by id or else by email; email is required.",
+        "10 requests a second for each account, told by ratelimit headers.",
         Evidence.DOCUMENTED,
-        "Loyalty API, create/update customer records page",
+        "Loyalty API, rate limits",
+        (Promise.RATE_LIMIT_HEADERS,),
     ),
     Behaviour(
-        "An email that is sent with a known id takes the place of the earlier one.",
-        Evidence.DOCUMENTED,
-        "Loyalty API, create/update customer records page: used where a customer changes their email",
-    ),
-    Behaviour(
-        "An id, phone number or pos_account_id that is sent takes the place of the earlier one.",
-        Evidence.OUR_DEFAULT,
-        "as the email does",
-    ),
-    Behaviour(
-        "tags are separated by commas and take the place of all earlier ones.",
-        Evidence.DOCUMENTED,
-        "Loyalty API, create/update customer records page",
-    ),
-    Behaviour(
-        "A detail that is null or blank is passed over, except that empty tags take all away.",
+        "ratelimit-reset tells the seconds after which a 429 is over; as an upstream it is waited for.",
         Evidence.INFERRED,
-        "create customer page of a sibling API: null skips a field",
+        "the header is documented, its unit is not",
+        (Promise.RATE_LIMITED,),
     ),
     Behaviour(
-        "It answers 200 with the customer, a new one too.",
-        Evidence.SEEN_IN_CLIENTS,
-        "clients take 200 or 201",
+        "600 requests a minute for each account, told by x-ratelimit headers.",
+        Evidence.INFERRED,
+        "the headers are documented, their figures are not: sixty seconds' worth",
+        (Promise.RATE_LIMIT_HEADERS,),
     ),
     Behaviour(
-        "An id and an email of different customers, or somebody else's phone number or pos_account_id, are 422; "
-        "two customers whom adjustments enrolled by different names are never made one.",
+        "100 requests a minute for each app key.",
+        Evidence.DOCUMENTED,
+        "App Developer API, adjust points page",
+    ),
+    Behaviour(
+        "A customer_id of white space, or such an email without an id, is refused with 422.",
         Evidence.OUR_DEFAULT,
         "-",
+        (Shown(operation="adjustPoints", body={"customer_id": " "}, status=422),),
     ),
     Behaviour(
-        "opt_in false is refused with 422, and so is opt_in true for an excluded customer.",
+        "Credentials in a body that is no JSON are not looked at: 415.",
         Evidence.OUR_DEFAULT,
-        "whoever is in the ledger takes part, unless the merchant excluded them",
+        "older clients send forms",
     ),
+    Behaviour(
+        "customer_id is looked up in the namespace shopify (configurable).",
+        Evidence.OUR_DEFAULT,
+        "-",
+        (
+            Shown(
+                operation="fetchCustomerDetails",
+                query={"customer_id": "{first:shopify}"},
+                status=200,
+                tells={"/email": "{first:email}"},
+            ),
+        ),
+    ),
+    *look_up_behaviours.BEHAVIOURS,
+    *save_behaviours.BEHAVIOURS,
 )
