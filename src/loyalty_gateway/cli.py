@@ -469,6 +469,20 @@ def back(  # noqa: PLR0913, PLR0917 - options
     _step(config, ledger, merchant, vendor, work)
 
 
+@moving.command("end")
+def end_move(  # noqa: PLR0913, PLR0917 - options
+    merchant: MerchantOption,
+    vendor: VendorOption,
+    why: WhyOption,
+    who: WhoOption = None,
+    config: ConfigOption = Path("config.yaml"),
+    ledger: LedgerOption = None,
+) -> None:
+    """End a move that is done: there is no way back any more, and nothing is kept for it."""
+    work = partial(steps.end, who=who or getpass.getuser(), why=why, out=sys.stdout)
+    _step_at_sides(config, ledger, merchant, vendor, work)
+
+
 @moving.command("settle")
 def settle_follow_up(  # noqa: PLR0913, PLR0917 - options
     key: Annotated[str, typer.Argument(help="The follow-up's, as `migration status` tells it.")],

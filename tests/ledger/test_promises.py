@@ -18,10 +18,11 @@ from opened import (
     instruction,
 )
 
-from loyalty_gateway.adjustment import CustomerReference, Receipt
+from loyalty_gateway.adjustment import CustomerReference, Everyone, Receipt
 from loyalty_gateway.customer import CustomerUpdate, Enrolment
 from loyalty_gateway.ledger.groups import LARGEST_GROUP, MOST_WAITING
-from loyalty_gateway.problem import Code
+from loyalty_gateway.ledger.statements import Dialect, Statement, Work
+from loyalty_gateway.problem import Code, Problem
 from stores import Store
 
 Open = Callable[..., Opened]
@@ -112,3 +113,30 @@ def test_each_is_named_by_the_reference_that_was_addressed_whatever_others_ask_i
         (phones[0],),
         (phones[1],),
     ]
+
+
+@pytest.mark.parametrize("everyone_at_once", [10_000, 1])
+@pytest.mark.parametrize("customers", [JANE, OMAR, Everyone.EVERYONE])
+def test_what_is_not_wanted_any_more_as_its_transaction_sees_leaves_no_trace(
+    open_ledger: Open, customers: CustomerReference | Everyone, everyone_at_once: int
+) -> None:
+    opened = open_ledger(everyone_at_once=everyone_at_once)
+    opened.enrol(JANE)
+    opened.enrol(OMAR)
+    asked = instruction(customers, 5, "once")
+    is_wanted = False
+
+    def still(_dialect: Dialect, merchant_id: int) -> Work[bool]:
+        yield Statement("SELECT 1 FROM wallets WHERE merchant_id = :merchant_id", {"merchant_id": merchant_id})
+        return is_wanted
+
+    with pytest.raises(Problem) as found:
+        opened.run(opened.ledger.adjust(asked, still=still))
+    assert found.value.code is Code.RECORD_BUSY
+    assert (opened.deltas(), opened.rows("SELECT key FROM idempotency_keys")) == ([], [])
+    is_wanted = True
+
+    receipt: Receipt = opened.run(opened.ledger.adjust(asked, still=still))
+
+    assert not receipt.replayed
+    assert opened.adjust(asked).replayed

@@ -157,6 +157,15 @@ class Bench:
             await upstreams.close()
             await ledger.close()
 
+    @asynccontextmanager
+    async def another(self, opened: "Opened") -> AsyncIterator["Opened"]:
+        """Another gateway on the same ledger, which goes by what it has read itself."""
+        upstreams = self._upstreams(opened.ledger)
+        try:
+            yield Opened(self, opened.ledger, upstreams.backends[self.vendor, "demo"])
+        finally:
+            await upstreams.close()
+
     def _upstreams(self, ledger: Ledger) -> Upstreams:
         return make_upstreams(
             self.config,

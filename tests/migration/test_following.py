@@ -3,6 +3,7 @@
 import asyncio
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bench import JANE, OMAR, SALLA_TO_ENGINE, YOTPO_TO_LOYALTYLION, Bench, NewBench, Opened, benches
@@ -30,6 +31,31 @@ def new_bench(
 @pytest.fixture(params=[SALLA_TO_ENGINE, YOTPO_TO_LOYALTYLION], ids=["here", "upstream"])
 def bench(request: pytest.FixtureRequest, new_bench: NewBench) -> Bench:
     return new_bench(request.param)
+
+
+class Rounds:
+    """Has whoever follows look around without a pause, at everything each time, and counts how often that was."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._passed = 0
+
+        def looked(*asked: Any, **more: Any) -> Any:
+            assert more["sweeps"]
+            found = yield from following.waiting_customers(*asked, **more)
+            self._passed += 1
+            return found
+
+        monkeypatch.setattr(follower, "_EVERY_SECONDS", 0.02)
+        monkeypatch.setattr(follower, "_SWEEP_SECONDS", 0.0)
+        monkeypatch.setattr(follower, "waiting_customers", looked)
+
+    async def pass_by(self, rounds: int) -> None:
+        """Waits until it has looked so often, and for what that brought about."""
+        passed = self._passed + rounds
+        async with asyncio.timeout(30):
+            while self._passed < passed:  # noqa: ASYNC110 - what the gateway does, without a word to us
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)
 
 
 def test_at_mirror_the_old_side_leads_and_the_new_one_follows(bench: Bench) -> None:
@@ -116,10 +142,14 @@ def test_an_old_side_that_is_down_never_reaches_the_client_once_the_new_one_lead
     assert (bench.balance("old"), bench.balance(bench.new_side)) == (30, 30)
 
 
-def test_at_done_the_new_side_is_alone_and_going_back_brings_the_old_one_up(bench: Bench) -> None:
+def test_at_done_the_new_side_is_alone_and_going_back_brings_the_old_one_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds = Rounds(monkeypatch)
+
     async def adjusted(opened: Opened) -> None:
         await opened.adjust(50)
-        await asyncio.sleep(0.3)
+        await rounds.pass_by(5)
         assert bench.balance("old") == 0
         await bench.back()
         await opened.adjust(1)
@@ -130,7 +160,11 @@ def test_at_done_the_new_side_is_alone_and_going_back_brings_the_old_one_up(benc
     assert (bench.balance("old"), bench.balance(bench.new_side)) == (51, 51)
 
 
-def test_what_waits_for_the_old_side_when_a_move_is_done_reaches_it_still(bench: Bench) -> None:
+def test_what_waits_for_the_old_side_when_a_move_is_done_reaches_it_still(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds = Rounds(monkeypatch)
+
     async def adjusted(opened: Opened) -> None:
         assert (await bench.reconcile())[0]
         opened.bench.wire.down.add("old")
@@ -141,7 +175,7 @@ def test_what_waits_for_the_old_side_when_a_move_is_done_reaches_it_still(bench:
         async with asyncio.timeout(30):
             while bench.balance("old") != 30:  # noqa: ASYNC110 - what the gateway does, without a word to us
                 await asyncio.sleep(0.05)
-        await asyncio.sleep(0.3)
+        await rounds.pass_by(5)
 
     bench.run_at_stage(adjusted, Stage.LEAD)
 

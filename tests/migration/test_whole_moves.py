@@ -106,9 +106,11 @@ async def _reconciled(bench: Bench) -> None:
 
 async def _equal(bench: Bench) -> None:
     for _ in range(_MOST_TRIES):
-        if bench.balance("old") == bench.balance(bench.new_side):
+        old, new = bench.balance("old"), bench.balance(bench.new_side)
+        if old == new:
             return
         await asyncio.sleep(0.5)
+    raise AssertionError(f"old {old}, new {new}")
 
 
 async def _moved(bench: Bench) -> Traffic:

@@ -36,8 +36,13 @@ class Ledger(Protocol):
     async def close(self) -> None:
         """Carries out what waits, then lets go of the store."""
 
-    async def adjust(self, instruction: Instruction) -> Receipt:
+    async def adjust(
+        self, instruction: Instruction, *, still: Callable[[Dialect, int], Work[bool]] | None = None
+    ) -> Receipt:
         """Carries out an adjustment once, durably, before it returns.
+
+        ``still`` is called with the merchant's number in the transaction that carries it out; unless that gives
+        true, the adjustment is refused as RECORD_BUSY.
 
         One of everyone that is of very many wallets is durably accepted instead, at a place in each wallet's
         history, and carried out behind; nobody can tell by what the ledger shows.

@@ -137,8 +137,9 @@ def standing(_dialect: Dialect, merchant_id: int, route: Route, wallet_id: int) 
     for upstream, state, count in rows:
         side = Side.OLD if upstream == route.old else Side.NEW
         beyond[side] = _more(beyond[side], state, int(count))
-    if route.new is None and version is not None:
-        ready = yield from _entries_beyond(merchant_id, wallet_id, version)
+    if route.new is None:
+        before = (yield from _before_led(merchant_id, route, wallet_id)) if version is None else version
+        ready = 0 if before is None else (yield from _entries_beyond(merchant_id, wallet_id, before))
         beyond[Side.NEW] = beyond[Side.NEW]._replace(ready=beyond[Side.NEW].ready + ready)
     parked = 0
     rows = yield Statement(
@@ -182,6 +183,37 @@ def _entries_beyond(merchant_id: int, wallet_id: int, version: int) -> Work[int]
     return int(only(rows)[0])
 
 
+def _led_since(merchant_id: int, vendor: str) -> Work[int | None]:
+    """Since when the new side has led for anybody, in microseconds.
+
+    Whoever went back to where neither side follows is taken over anew, so what was before that does not count.
+    """
+    rows = yield Statement(
+        "SELECT min(c.changed_at) FROM migration_changes c "
+        "WHERE c.merchant_id = :merchant_id AND c.vendor = :vendor AND c.stage IN ('lead', 'done') "
+        "AND c.number > (SELECT coalesce(max(b.number), 0) FROM migration_changes b "
+        "WHERE b.merchant_id = :merchant_id AND b.vendor = :vendor "
+        "AND (b.stage IN ('observe', 'shadow') OR (b.stage = 'mirror' AND b.percent < 100)))",
+        {"merchant_id": merchant_id, "vendor": vendor},
+    )
+    (since,) = only(rows)
+    return None if since is None else int(since)
+
+
+def _before_led(merchant_id: int, route: Route, wallet_id: int) -> Work[int | None]:
+    """The wallet's version before what was first asked for here since the new side led; ``None`` without any."""
+    since = yield from _led_since(merchant_id, route.vendor)
+    if since is None:
+        return None
+    rows = yield Statement(
+        "SELECT min(version) FROM entries WHERE merchant_id = :merchant_id AND wallet_id = :wallet_id "
+        "AND vendor = :vendor AND occurred_at >= :since",
+        {"merchant_id": merchant_id, "wallet_id": wallet_id, "vendor": route.vendor, "since": since},
+    )
+    (first,) = only(rows)
+    return None if first is None else int(first) - 1
+
+
 def earlier_side(
     _dialect: Dialect, merchant_id: int, route: Route, key: str | None, likeness: bytes, keep_since: int
 ) -> Work[Side | None]:
@@ -219,23 +251,27 @@ def _side(route: Route, upstream: str) -> Side:
 
 
 def waiting_customers(
-    _dialect: Dialect, merchant_id: int, route: Route, *, sweeps: bool, until: int = FOREVER
+    _dialect: Dialect, merchant_id: int, route: Route, *, sweeps: bool, now: int, until: int = FOREVER
 ) -> Work[list[int]]:
     """The numbers of customers for whom something can follow; 0 among them for some whom nobody has met.
 
     Whose entries here have not followed is looked for among all only where it ``sweeps``. What began after
-    ``until`` does not count.
+    ``until`` does not count, nor does what waits for a customer whom somebody is at, or who is to be tried later.
     """
-    named: dict[str, object] = {"merchant_id": merchant_id, "vendor": route.vendor}
+    named: dict[str, object] = {"merchant_id": merchant_id, "vendor": route.vendor, "now": now}
+    is_due = (
+        "NOT EXISTS (SELECT 1 FROM followed f WHERE f.merchant_id = :merchant_id AND f.vendor = :vendor "
+        "AND f.wallet_id = o.wallet_id AND f.due_at > :now)"
+    )
     rows = yield Statement(
-        "SELECT DISTINCT wallet_id FROM intents WHERE merchant_id = :merchant_id AND vendor = :vendor "
-        "AND follow = 1 AND state = 'done' AND created_at <= :until",
+        "SELECT DISTINCT o.wallet_id FROM intents o WHERE o.merchant_id = :merchant_id AND o.vendor = :vendor "
+        f"AND o.follow = 1 AND o.state = 'done' AND o.created_at <= :until AND {is_due}",
         named | {"until": until},
     )
     found = {int(number or 0) for (number,) in rows}
     rows = yield Statement(
-        "SELECT wallet_id FROM parked_follow_ups WHERE merchant_id = :merchant_id AND vendor = :vendor "
-        "AND state = 'waiting'",
+        "SELECT o.wallet_id FROM parked_follow_ups o WHERE o.merchant_id = :merchant_id AND o.vendor = :vendor "
+        f"AND o.state = 'waiting' AND {is_due}",
         named,
     )
     found |= {int(number) for (number,) in rows}
@@ -250,7 +286,25 @@ def waiting_customers(
             named | {"until": until},
         )
         found |= {int(number) for (number,) in rows}
+        if route.new is None and until == FOREVER:
+            found |= yield from _come_here(merchant_id, route.vendor)
     return sorted(found)
+
+
+def _come_here(merchant_id: int, vendor: str) -> Work[set[int]]:
+    """Those whom the new side, which is here, led for before they were taken over."""
+    since = yield from _led_since(merchant_id, vendor)
+    if since is None:
+        return set()
+    rows = yield Statement(
+        "SELECT w.id FROM wallets w WHERE w.merchant_id = :merchant_id AND w.version > 0 "
+        "AND NOT EXISTS (SELECT 1 FROM followed f WHERE f.merchant_id = w.merchant_id AND f.vendor = :vendor "
+        "AND f.wallet_id = w.id AND f.version IS NOT NULL) "
+        "AND EXISTS (SELECT 1 FROM entries e WHERE e.merchant_id = w.merchant_id AND e.wallet_id = w.id "
+        "AND e.vendor = :vendor AND e.occurred_at >= :since)",
+        {"merchant_id": merchant_id, "vendor": vendor, "since": since},
+    )
+    return {int(number) for (number,) in rows}
 
 
 def unnamed(_dialect: Dialect, merchant_id: int, route: Route) -> Work[list[tuple[int, Adjustment]]]:
@@ -289,6 +343,16 @@ def _make_followed(merchant_id: int, vendor: str, wallet_id: int) -> Work[None]:
     yield Statement(
         "INSERT INTO followed (merchant_id, vendor, wallet_id, due_at, tries) "
         "VALUES (:merchant_id, :vendor, :wallet_id, 0, 0) ON CONFLICT (merchant_id, vendor, wallet_id) DO NOTHING",
+        {"merchant_id": merchant_id, "vendor": vendor, "wallet_id": wallet_id},
+    )
+
+
+def _hold(merchant_id: int, vendor: str, wallet_id: int) -> Work[None]:
+    """Keeps everybody else from bringing anything over for a customer until the transaction ends."""
+    yield from _make_followed(merchant_id, vendor, wallet_id)
+    yield Statement(
+        "UPDATE followed SET batch = batch WHERE merchant_id = :merchant_id AND vendor = :vendor "
+        "AND wallet_id = :wallet_id",
         {"merchant_id": merchant_id, "vendor": vendor, "wallet_id": wallet_id},
     )
 
@@ -570,6 +634,43 @@ def settle_parked(merchant_id: int, vendor: str, key: str, *, retries: bool) -> 
     return bool(rows)
 
 
+# Ending.
+
+
+class Waiting(NamedTuple):
+    """What the new side has not heard of yet: by how much of each kind."""
+
+    follow_ups: int
+    parked: int
+    balances: int
+
+
+def not_come_across(merchant_id: int, route: Route) -> Work[Waiting]:
+    """What was done at the old side, and is not at the new one."""
+    named = {"merchant_id": merchant_id, "vendor": route.vendor}
+    counts = []
+    for kind in (
+        "intents WHERE follow = 1 AND upstream = :old AND",
+        "parked_follow_ups WHERE side = 'new' AND",
+        "followed WHERE pending IS NOT NULL AND",
+    ):
+        rows = yield Statement(
+            f"SELECT count(*) FROM {kind} merchant_id = :merchant_id AND vendor = :vendor",
+            named | ({"old": route.old} if ":old" in kind else {}),
+        )
+        counts.append(int(only(rows)[0]))
+    return Waiting(*counts)
+
+
+def give_up_the_way_back(merchant_id: int, vendor: str) -> Work[None]:
+    """Forgets all that was kept so that the old side could be brought up."""
+    named = {"merchant_id": merchant_id, "vendor": vendor}
+    whose = "merchant_id = :merchant_id AND vendor = :vendor"
+    yield Statement(f"UPDATE intents SET follow = 0 WHERE {whose} AND follow = 1", named)
+    yield Statement(f"DELETE FROM parked_follow_ups WHERE {whose}", named)
+    yield Statement(f"DELETE FROM followed WHERE {whose}", named)
+
+
 # Taking a customer over.
 
 
@@ -630,12 +731,7 @@ def take_over(  # noqa: PLR0913, PLR0917 - whose, what was seen, and what is to 
     written down as pending; here they are moved. Whom the old side does not know (``None``) keeps what they have.
     Who ``follows`` from now on is taken over.
     """
-    yield from _make_followed(merchant_id, route.vendor, wallet_id)
-    yield Statement(
-        "UPDATE followed SET batch = batch WHERE merchant_id = :merchant_id AND vendor = :vendor "
-        "AND wallet_id = :wallet_id",
-        {"merchant_id": merchant_id, "vendor": route.vendor, "wallet_id": wallet_id},
-    )
+    yield from _hold(merchant_id, route.vendor, wallet_id)
     wallet = yield from _held(dialect, merchant_id, wallet_id)
     # Before it is seen that nothing has begun: what begins and ends behind that is in no balance that was read.
     rows = yield Statement(
@@ -681,6 +777,26 @@ def take_over(  # noqa: PLR0913, PLR0917 - whose, what was seen, and what is to 
         named,
     )
     return delta
+
+
+def leave_as_they_are(dialect: Dialect, merchant_id: int, route: Route, wallet_id: int) -> Work[None]:
+    """Takes somebody over for whom the new side led before: each side keeps the balance that it has.
+
+    What was done at either side and waits follows at the other, as what comes does.
+    """
+    yield from _hold(merchant_id, route.vendor, wallet_id)
+    wallet = yield from _held(dialect, merchant_id, wallet_id)
+    before = (yield from _before_led(merchant_id, route, wallet_id)) if route.new is None else None
+    yield Statement(
+        "UPDATE followed SET version = :version WHERE merchant_id = :merchant_id AND vendor = :vendor "
+        "AND wallet_id = :wallet_id AND version IS NULL",
+        {
+            "merchant_id": merchant_id,
+            "vendor": route.vendor,
+            "wallet_id": wallet_id,
+            "version": wallet.version if before is None else before,
+        },
+    )
 
 
 def taken_over(merchant_id: int, vendor: str, wallet_id: int, key: str) -> Work[None]:

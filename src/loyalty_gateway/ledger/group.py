@@ -12,6 +12,7 @@ from loyalty_gateway.ledger.jobs import accept, check_reached, hold_and_catch_up
 from loyalty_gateway.ledger.keys import Keys
 from loyalty_gateway.ledger.orders import (
     Behind,
+    Guarded,
     Job,
     Note,
     Order,
@@ -24,7 +25,7 @@ from loyalty_gateway.ledger.orders import (
 )
 from loyalty_gateway.ledger.statements import Dialect, Work
 from loyalty_gateway.ledger.working_set import WorkingSet
-from loyalty_gateway.problem import Problem
+from loyalty_gateway.problem import Code, Problem
 
 
 class Terms(NamedTuple):
@@ -68,12 +69,21 @@ def _is_listed(task: tuple[Task, int]) -> bool:
 def _carry_out_one(dialect: Dialect, task: Task, merchant_id: int, terms: Terms) -> Work[Outcome]:
     if isinstance(task, Registration):
         return (yield from _register(dialect, Order(task, merchant_id), terms))
+    if isinstance(task, Guarded):
+        return (yield from _carry_out_guarded(dialect, task, merchant_id, terms))
     if isinstance(task, Note):
         return (yield from task.work(dialect, merchant_id, terms.now))
     if isinstance(task, Reach):
         yield from hold_and_catch_up(dialect, merchant_id, task.wallet_ids)
         return None
     return (yield from _for_everyone(dialect, Order(task, merchant_id), terms))
+
+
+def _carry_out_guarded(dialect: Dialect, task: Guarded, merchant_id: int, terms: Terms) -> Work[Outcome]:
+    if not (yield from task.still(dialect, merchant_id)):
+        raise Problem(Code.RECORD_BUSY)
+    (outcome,) = yield from carry_out(dialect, [(task.asked, merchant_id)], terms)
+    return outcome
 
 
 def _register(dialect: Dialect, order: Order[Registration], terms: Terms) -> Work[Outcome]:

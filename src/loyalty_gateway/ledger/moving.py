@@ -23,6 +23,7 @@ class Stage(enum.StrEnum):
     MIRROR = "mirror"
     LEAD = "lead"
     DONE = "done"
+    ENDED = "ended"
 
     @property
     def place(self) -> int:
@@ -37,12 +38,17 @@ class Stage(enum.StrEnum):
     @property
     def is_led_by_new(self) -> bool:
         """Whether the new side decides, and the old one follows or is left."""
-        return self in {Stage.LEAD, Stage.DONE}
+        return self.place >= Stage.LEAD.place
 
     @property
     def follows(self) -> bool:
         """Whether both sides are kept alike, or can be again."""
-        return self.place >= Stage.MIRROR.place
+        return self.place >= Stage.MIRROR.place and self is not Stage.ENDED
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether both sides can be expected to be alike, or to become so."""
+        return self.place < Stage.DONE.place
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,9 +90,11 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
 
     def advanced(self, *, percent: int | None, customers: Collection[int]) -> "Move":
         """The move one step on; raises ConfigurationError where there is none."""
+        self._check_not_ended()
         if self.is_whole:
             if self.stage is Stage.DONE:
-                raise ConfigurationError(str(self), "is done; there is no stage behind it")
+                what = "is done; there is no stage behind it (`migration end` gives up the way back)"
+                raise ConfigurationError(str(self), what)
             return self._with(list(Stage)[self.stage.place + 1], 0, percent, customers)
         if percent is not None and percent <= self.percent:
             what = f"{self.percent} % are in {self.stage} already; advance to more of them, or go back"
@@ -102,6 +110,7 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
 
     def taken_back(self, *, percent: int | None) -> "Move":
         """The move one step back, or with fewer in its stage; raises ConfigurationError where there is none."""
+        self._check_not_ended()
         if self.stage is Stage.OBSERVE:
             raise ConfigurationError(str(self), "is at observe; there is no stage before it")
         if percent is None:
@@ -110,6 +119,17 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
             what = f"{self.percent} % are in {self.stage}; go back to fewer of them, or leave --percent out"
             raise ConfigurationError("--percent", what)
         return msgspec.structs.replace(self, percent=percent)
+
+    def ended(self) -> "Move":
+        """The move without a way back; raises ConfigurationError unless it is done for everybody."""
+        self._check_not_ended()
+        if self.common is not Stage.DONE:
+            raise ConfigurationError(str(self), "is not done for everybody; only what is done can be ended")
+        return msgspec.structs.replace(self, stage=Stage.ENDED)
+
+    def _check_not_ended(self) -> None:
+        if self.stage is Stage.ENDED:
+            raise ConfigurationError(str(self), "is ended; there is no way back any more")
 
     def __str__(self) -> str:
         return f"{self.merchant}, {self.vendor}"

@@ -65,7 +65,29 @@ class Job(NamedTuple):
         return self.instruction.idempotency
 
 
-Task = Instruction | Registration | Reach | Job | Note
+class Guarded(NamedTuple):
+    """An instruction that is carried out only where it is ``still`` wanted, as its own transaction sees it."""
+
+    asked: Instruction | Job
+    still: Callable[[Dialect, int], Work[bool]]
+
+    @property
+    def merchant(self) -> Merchant:
+        """Whose customers they are."""
+        return self.asked.merchant
+
+    @property
+    def vendor(self) -> str:
+        """In whose dialect it was asked."""
+        return self.asked.vendor
+
+    @property
+    def idempotency(self) -> Idempotency | None:
+        """The client's key, if there was one."""
+        return self.asked.idempotency
+
+
+Task = Instruction | Registration | Reach | Job | Note | Guarded
 """One thing to be carried out."""
 
 Done = Receipt | Enrolled | Customer | None | Any

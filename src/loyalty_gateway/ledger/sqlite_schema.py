@@ -200,12 +200,13 @@ MIGRATIONS: Final = (
     CREATE INDEX intents_of_parent ON intents (parent) WHERE parent IS NOT NULL;
     CREATE INDEX intents_of_wallet ON intents (merchant_id, wallet_id, id);
     CREATE INDEX intents_to_follow ON intents (merchant_id, vendor, wallet_id) WHERE follow = 1;
+    CREATE INDEX intents_to_follow_since ON intents (merchant_id, vendor, created_at) WHERE follow = 1;
 
     -- How far a merchant's move from one backend to another is.
     CREATE TABLE migrations (
         merchant_id INTEGER NOT NULL,
         vendor      TEXT NOT NULL,     -- whose dialect the clients speak
-        stage       TEXT NOT NULL,     -- observe, shadow, mirror, lead, done
+        stage       TEXT NOT NULL,     -- observe, shadow, mirror, lead, done, ended
         percent     INTEGER NOT NULL,  -- of the customers who are in it; the others are in the one before
         customers   TEXT NOT NULL,     -- a JSON array of the numbers of those who are in it besides
         staged_at   INTEGER NOT NULL,  -- when the stage became this one

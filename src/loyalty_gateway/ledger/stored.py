@@ -22,6 +22,7 @@ from loyalty_gateway.ledger.jobs import Chunk, weigh
 from loyalty_gateway.ledger.orders import (
     Behind,
     Done,
+    Guarded,
     Job,
     Note,
     Outcome,
@@ -82,9 +83,11 @@ class StoredLedger(ABC):
         await self._groups.close()
         await self._close()
 
-    async def adjust(self, instruction: Instruction) -> Receipt:
+    async def adjust(
+        self, instruction: Instruction, *, still: Callable[[Dialect, int], Work[bool]] | None = None
+    ) -> Receipt:
         """See ``Ledger.adjust``."""
-        receipt = await self._done(instruction)
+        receipt = await self._done(instruction if still is None else Guarded(instruction, still))
         assert isinstance(receipt, Receipt)
         if self._jobs is not None and not receipt.entries:
             self._jobs.wake()
@@ -147,8 +150,10 @@ class StoredLedger(ABC):
         try:
             return await self._groups.join(task)
         except Unweighed:
-            assert isinstance(task, Instruction)
-            return await self._groups.join(Job(task, await self._weighed(task)))
+            instruction = task.asked if isinstance(task, Guarded) else task
+            assert isinstance(instruction, Instruction)
+            job = Job(instruction, await self._weighed(instruction))
+            return await self._groups.join(Guarded(job, task.still) if isinstance(task, Guarded) else job)
 
     async def _weighed(self, instruction: Instruction) -> Weighing:
         """What there is to adjust, looked at while others write; raises Problem where it is to be refused."""

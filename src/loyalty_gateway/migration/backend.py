@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
 from loyalty_gateway import engine
@@ -43,8 +43,7 @@ from loyalty_gateway.migration.follower import Follower
 from loyalty_gateway.migration.parts import Parts
 from loyalty_gateway.migration.stages import Stages
 from loyalty_gateway.problem import Code, Problem
-from loyalty_gateway.upstream.backend import UpstreamBackend
-from loyalty_gateway.upstream.intents import likeness
+from loyalty_gateway.upstream.intents import Still, likeness
 from loyalty_gateway.upstream.partial import Partial
 
 R = TypeVar("R")
@@ -57,7 +56,25 @@ _MOST_COMPARED: Final = 64
 
 
 class _Outdated(Exception):  # noqa: N818 - not an error of the program
-    """The move has come to another stage than the one by which it was decided."""
+    """Something that counts is not as it was when it was decided at which side a request is carried out."""
+
+
+class _Decided(NamedTuple):
+    """Which side is to carry out a request, and by what that was decided.
+
+    ``stages`` are those of its customers, none where it is for everyone; ``earlier`` is where the same request was
+    carried out before, or is being.
+    """
+
+    side: Side
+    move: Move
+    stages: tuple[Stage, ...]
+    earlier: Side | None
+
+    @property
+    def follow(self) -> bool:
+        """Whether the other side is to hear of it."""
+        return any(stage.follows for stage in self.stages or (self.move.stage,))
 
 
 class MigratingBackend:
@@ -134,68 +151,78 @@ class MigratingBackend:
         customers = instruction.adjustment.customers
         earlier = await self._earlier(instruction)
         if isinstance(customers, Everyone):
-            side = earlier or _side(move.common)
-            return await self._adjust_at(side, instruction, follow=move.stage.follows)
+            return await self._adjust_at(_Decided(earlier or _side(move.common), move, (), earlier), instruction)
         numbers = [await self.parts.number(reference) for reference in dict.fromkeys(customers)]
-        stages = [move.stage_of(number) for number in numbers]
-        follow = any(stage.follows for stage in stages)
+        stages = tuple(move.stage_of(number) for number in numbers)
         if earlier is not None:
-            return await self._adjust_at(earlier, instruction, follow=follow)
+            return await self._adjust_at(_Decided(earlier, move, stages, earlier), instruction)
         wanted = Side.NEW if all(stage.is_led_by_new for stage in stages) else Side.OLD
         side = await self._caught_up(wanted, list(zip(dict.fromkeys(customers), numbers, stages, strict=True)))
-        if stages == [Stage.SHADOW] and side is Side.OLD:
-            asked = self._adjust_at(side, instruction, follow=follow)
+        asked = self._adjust_at(_Decided(side, move, stages, earlier), instruction)
+        if stages == (Stage.SHADOW,) and side is Side.OLD:
             return await self._compared(numbers[0], "adjustment", asked, lambda: self._predicted(instruction))
-        return await self._adjust_at(side, instruction, follow=follow)
+        return await asked
 
     async def _earlier(self, instruction: Instruction) -> Side | None:
-        key = None if instruction.idempotency is None else instruction.idempotency.key
-        since = time.time_ns() // 1_000 - self._keep_keys
         return await self.parts.look(
-            lambda dialect, merchant_id: earlier_side(
-                dialect, merchant_id, self.parts.route, key, likeness(instruction), since
-            )
+            lambda dialect, merchant_id: self._seen_earlier(dialect, merchant_id, instruction)
         )
 
-    async def _adjust_at(self, side: Side, instruction: Instruction, *, follow: bool) -> Receipt | Partial:
-        upstream = self.parts.upstream(side)
-        if upstream is not None and follow:
-            return await upstream.adjust(instruction, follow=True)
+    def _seen_earlier(self, dialect: Dialect, merchant_id: int, instruction: Instruction) -> Work[Side | None]:
+        key = None if instruction.idempotency is None else instruction.idempotency.key
+        since = time.time_ns() // 1_000 - self._keep_keys
+        return earlier_side(dialect, merchant_id, self.parts.route, key, likeness(instruction), since)
+
+    async def _adjust_at(self, decided: _Decided, instruction: Instruction) -> Receipt | Partial:
+        """Has the side that was decided on do it, if that would be decided so still.
+
+        That is seen in the transaction that writes it down: another gateway may go by another stage, or be asked
+        for the same, and what is written down behind that one has to be decided by what that one wrote.
+
+        Raises:
+            _Outdated: it has to be decided anew.
+        """
+        is_outdated = False
+
+        def still(dialect: Dialect, merchant_id: int) -> Work[bool]:
+            nonlocal is_outdated
+            is_outdated = not (yield from self._is_decided_so(dialect, merchant_id, decided, instruction))
+            return not is_outdated
+
+        try:
+            return await self._carried_out(decided, instruction, still)
+        except Problem as problem:
+            if is_outdated:
+                raise _Outdated from problem
+            raise
+
+    async def _carried_out(self, decided: _Decided, instruction: Instruction, still: Still) -> Receipt | Partial:
+        upstream = self.parts.upstream(decided.side)
         if upstream is not None:
-            return await self._adjust_alone(upstream, instruction)
-        receipt = await self.parts.ledger.adjust(instruction)
+            return await upstream.adjust(instruction, follow=decided.follow, still=still)
+        receipt = await self.parts.ledger.adjust(instruction, still=still)
         if receipt.wallets:
             self._follower.note([wallet.id for wallet in receipt.wallets])
         else:
             self._follower.note_everyone()
         return receipt
 
-    async def _adjust_alone(self, upstream: UpstreamBackend, instruction: Instruction) -> Partial:
-        """Has one side do what the other one is not to hear of.
-
-        Whether that is so still is seen in the transaction that writes the intent down: whoever is taken over
-        behind that has it in their balance, and before it, it has to follow.
-
-        Raises:
-            _Outdated: it has to follow.
-        """
-        parts, customers, is_outdated = self.parts, instruction.adjustment.customers, False
-
-        def still(dialect: Dialect, merchant_id: int) -> Work[bool]:
-            nonlocal is_outdated
-            move = yield from held_move(dialect, merchant_id, parts.merchant.name, parts.vendor)
-            is_outdated = isinstance(customers, Everyone) and move.stage.follows
-            for reference in () if isinstance(customers, Everyone) else customers:
+    def _is_decided_so(
+        self, dialect: Dialect, merchant_id: int, decided: _Decided, instruction: Instruction
+    ) -> Work[bool]:
+        """Whether the move is where it was, and the same request came nowhere else meanwhile."""
+        parts, customers = self.parts, instruction.adjustment.customers
+        move = yield from held_move(dialect, merchant_id, parts.merchant.name, parts.vendor)
+        if move != decided.move:
+            return False
+        if not isinstance(customers, Everyone) and not move.is_whole:
+            # Somebody may have been met since, and by their number be among those who go first.
+            for reference, stage in zip(dict.fromkeys(customers), decided.stages, strict=True):
                 number = yield from wallet_id_of(dialect, merchant_id, reference)
-                is_outdated = is_outdated or move.stage_of(number).follows
-            return not is_outdated
-
-        try:
-            return await upstream.adjust(instruction, still=still)
-        except Problem as problem:
-            if is_outdated:
-                raise _Outdated from problem
-            raise
+                if move.stage_of(number) is not stage:
+                    return False
+        earlier = yield from self._seen_earlier(dialect, merchant_id, instruction)
+        return earlier == decided.earlier or (decided.earlier is None and earlier is decided.side)
 
     async def _caught_up(self, wanted: Side, customers: Sequence[tuple[CustomerReference, int, Stage]]) -> Side:
         """The side that is to lead once it knows all that the other one did; the other one where that cannot be.
@@ -247,19 +274,19 @@ class MigratingBackend:
         for reference in query.references:
             number = number or await self.parts.number(reference)
         side, stage = await self._reading(number)
-        backend: Any = self._backend(side)
         if stage is Stage.SHADOW and side is Side.OLD:
             asked: Awaitable[Customer | Partial] = self.parts.old.customer(merchant, query)
             return await self._compared(number, "customer", asked, lambda: self._looked_up(query))
-        return await backend.customer(merchant, query)  # type: ignore[no-any-return]
+        return await self._told(side, stage, lambda backend: backend.customer(merchant, query))
 
     async def history(self, merchant: Merchant, query: HistoryQuery) -> History | Partial:
         """See ``Ledger.history``."""
         if isinstance(query.customer, Everyone):
-            side = _side((await self._move()).common)
+            stage = (await self._move()).common
+            side = _side(stage)
         else:
-            side, _ = await self._reading(await self.parts.number(query.customer))
-        return await self._backend(side).history(merchant, query)  # type: ignore[no-any-return]
+            side, stage = await self._reading(await self.parts.number(query.customer))
+        return await self._told(side, stage, lambda backend: backend.history(merchant, query))
 
     async def customers(self, merchant: Merchant, query: CustomersQuery) -> Customers | Partial:
         """See ``Ledger.customers``; a list is of the side that leads for everybody."""
@@ -279,6 +306,15 @@ class MigratingBackend:
         """See ``Ledger.update``."""
         side, _ = await self._reading(await self.parts.number(update.customer))
         return await self._backend(side).update(merchant, update)  # type: ignore[no-any-return]
+
+    async def _told(self, side: Side, stage: Stage, ask: Callable[[Any], Awaitable[R]]) -> R:
+        """What a side tells of a customer; whom it does not know is asked for at the side that leads."""
+        try:
+            return await ask(self._backend(side))
+        except Problem as problem:
+            if problem.code is not Code.UNKNOWN_CUSTOMER or side is _side(stage):
+                raise
+        return await ask(self._backend(_side(stage)))
 
     def _backend(self, side: Side) -> Any:
         return self.parts.upstream(side) or self.parts.ledger

@@ -10,7 +10,14 @@ from typing import Final, TextIO
 
 from loyalty_gateway.adjustment import Merchant, customer_reference
 from loyalty_gateway.ledger import Ledger
-from loyalty_gateway.ledger.following import Parked, parked, settle_parked, wallet_id_of
+from loyalty_gateway.ledger.following import (
+    Parked,
+    give_up_the_way_back,
+    not_come_across,
+    parked,
+    settle_parked,
+    wallet_id_of,
+)
 from loyalty_gateway.ledger.moving import (
     Move,
     Reconciliation,
@@ -149,13 +156,44 @@ async def take_back(chosen: Chosen, *, percent: int | None, who: str, why: str, 
     _tell_change(await chosen.ledger.change(chosen.merchant, work), (), out)
 
 
+async def end(chosen: Chosen, parts: Parts, *, who: str, why: str, out: TextIO) -> bool:
+    """Gives the way back up, and forgets what was kept for it; always true.
+
+    Raises:
+        ConfigurationError: the move is not done, or the new side has not heard of all that the old one did.
+    """
+
+    def work(dialect: Dialect, merchant_id: int, now: int) -> Work[Move]:
+        known = yield from moves(dialect)
+        before = known.get((chosen.merchant.name, chosen.vendor)) or Move(
+            merchant=chosen.merchant.name, vendor=chosen.vendor
+        )
+        after = yield from _changed(merchant_id, before, before.ended(), who=who, why=why, now=now)
+        # Behind the change, from which on nobody writes down anything that is to follow.
+        waiting = yield from not_come_across(merchant_id, parts.route)
+        if any(waiting):
+            what = (
+                f"{waiting.follow_ups} adjustments of the old side, {waiting.parked} parked follow-ups and "
+                f"{waiting.balances} balances have not come across; see `migration status` and `ledger intents`"
+            )
+            raise ConfigurationError(f"end {before}", what)
+        yield from give_up_the_way_back(merchant_id, chosen.vendor)
+        return after
+
+    move = await chosen.ledger.change(chosen.merchant, work)
+    print(f"{move}: {_spelt(move)}; every gateway goes by it within a second", file=out)
+    return True
+
+
 def _changed(  # noqa: PLR0913 - from where to where, and who says so
     merchant_id: int, before: Move, after: Move, *, who: str, why: str, now: int
 ) -> Work[Move]:
     if not why.strip():
         raise ConfigurationError("--why", "must say why")
-    # A stage that is entered anew begins now; of one that only grows or shrinks the beginning stays.
-    staged_at = before.staged_at if after.stage is before.stage and before.staged_at else now
+    # A stage that is entered anew begins now; of one that only grows or shrinks the beginning stays. What was done
+    # before a move is done is to reach the old side still, so that of those who come to it later counts too.
+    stays = after.stage is before.stage and after.stage is not Stage.DONE
+    staged_at = before.staged_at if stays and before.staged_at else now
     after = Move(
         merchant=after.merchant,
         vendor=after.vendor,
@@ -174,6 +212,8 @@ def _tell_change(move: Move, named: Collection[int], out: TextIO) -> None:
 
 
 def _spelt(move: Move) -> str:
+    if move.stage is Stage.ENDED:
+        return "ended, the new side is alone and there is no way back any more"
     if move.is_whole:
         return f"{move.stage}"
     named = f" and {len(move.customers)} customers named" if move.customers else ""

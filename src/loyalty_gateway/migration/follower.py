@@ -12,13 +12,16 @@ import msgspec
 from loyalty_gateway.adjustment import Adjustment, CustomerReference
 from loyalty_gateway.ledger.following import (
     FOREVER,
+    Backlog,
     FollowUp,
     Side,
+    Standing,
     claim,
     follow_here,
     follow_ups,
     followed_up,
     is_waiting,
+    leave_as_they_are,
     name_intent,
     park,
     release,
@@ -119,6 +122,8 @@ class Follower:
         """Begins to bring over what waits, of every customer whom nobody is at."""
         noted, self._noted = self._noted, set()
         move = await self._stages.of(self._parts.merchant.name, self._parts.vendor)
+        if move.stage is Stage.ENDED:
+            return
         until = _until(move, move.common)
         if move.common is Stage.DONE:
             # What is done from now on is only kept for a step back.
@@ -126,11 +131,14 @@ class Follower:
         sweeps = time.monotonic() >= self._sweep_at
         if sweeps:
             self._sweep_at = time.monotonic() + _SWEEP_SECONDS
-        route = self._parts.route
+        route, now = self._parts.route, time.time_ns() // 1_000
         waiting = await self._parts.look(
-            lambda dialect, merchant_id: waiting_customers(dialect, merchant_id, route, sweeps=sweeps, until=until)
+            lambda dialect, merchant_id: waiting_customers(
+                dialect, merchant_id, route, sweeps=sweeps, now=now, until=until
+            )
         )
-        for wallet_id in {*waiting, *noted}:
+        # Who is to be tried later is noted again then.
+        for wallet_id in {*waiting, *noted} - self._again.keys():
             if wallet_id in self._at:
                 # There may be more than what is being brought over; that is looked at behind it.
                 self._noted.add(wallet_id)
@@ -217,6 +225,13 @@ class Follower:
         move = await self._stages.of(self._parts.merchant.name, self._parts.vendor)
         stage = move.stage_of(wallet_id)
         stand = await self._parts.standing(wallet_id)
+        if stand.version is None and stage.follows and _is_led_for(stand, stage):
+            await self._parts.change(
+                lambda dialect, merchant_id, _: leave_as_they_are(
+                    dialect, merchant_id, self._parts.route, wallet_id
+                )
+            )
+            stand = await self._parts.standing(wallet_id)
         failure: Exception | None = None
         if stand.version is not None:
             try:
@@ -229,7 +244,7 @@ class Follower:
                 await finish(self._parts, stand)
             if stand.version is not None:
                 await self._bring(wallet_id, Side.NEW)
-            elif stage is not Stage.DONE:
+            else:
                 await set_balance(self._parts, wallet_id, batch=None, follows=True)
         if failure is not None:
             raise failure
@@ -301,6 +316,11 @@ class Follower:
 def _until(move: Move, stage: Stage) -> int:
     """Until when what is done follows at the old side: once a move is done, what was done before that."""
     return move.staged_at if stage is Stage.DONE else FOREVER
+
+
+def _is_led_for(stand: Standing, stage: Stage) -> bool:
+    """Whether the new side has led for somebody, so that the old one's balance is not the true one."""
+    return stage is Stage.DONE or stand.beyond[Side.NEW] != Backlog()
 
 
 def _for(adjustment: Adjustment, wallet_id: int) -> Adjustment:

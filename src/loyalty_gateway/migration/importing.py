@@ -38,14 +38,17 @@ class Listed(NamedTuple):
 
 
 async def listed(parts: Parts) -> AsyncIterator[Listed]:
-    """The customers of the old side's list, where it has one, with whom they are here."""
+    """The customers of the old side's list, where it has one, with whom they are here.
+
+    However long it is: each of its pages is waited for as a customer is. Raises Problem.
+    """
     query: Task = CustomersQuery(limit=100, order=CustomerOrder.NUMBER)
     said = parts.old.calls.say(query) or parts.old.calls.say(
         CustomersQuery(limit=100, order=CustomerOrder.UPDATED)
     )
     if said is None:
         return
-    async for told in parts.old.calls.pages(said):
+    async for told in parts.old.calls.pages(said, most=None, ask=patiently):
         if isinstance(told, ToldCustomers):
             for one in told.customers:
                 yield await _known(parts, one)
@@ -92,7 +95,7 @@ async def import_balances(parts: Parts, move: Move, batch: str) -> AsyncIterator
                 except Problem as problem:
                     yield Result(_named(one), "conflict" if problem.code is Code.CUSTOMER_CONFLICT else "refused")
     except Problem as problem:
-        yield Result(f"the old side's list: {problem.code}", "unread")
+        yield Result(f"the old side's list: {problem.code.value}", "unread")
     async for wallet_id in everyone_here(parts):
         yield await _take(parts, move, batch, wallet_id)
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final, NamedTuple
 
 from loyalty_gateway.ledger.following import Side, moment, parked_for, uncertain_points
-from loyalty_gateway.ledger.moving import Move, Stage
+from loyalty_gateway.ledger.moving import Move
 from loyalty_gateway.migration.importing import everyone_here, listed, patiently
 from loyalty_gateway.migration.parts import Parts
 from loyalty_gateway.problem import Problem
@@ -29,18 +29,18 @@ class Held(NamedTuple):
 async def reconcile(parts: Parts, move: Move) -> AsyncIterator[Held]:
     """What is found of each customer; a difference is looked at again before it is one.
 
-    Whom the new side has alone is not looked at.
+    Whom the new side has alone where it leads is explained by that: the old side has nothing of theirs.
     """
     numbers: list[int] = []
     async for wallet_id in everyone_here(parts):
-        if move.stage_of(wallet_id) is Stage.DONE:
+        if not move.stage_of(wallet_id).is_compared:
             continue
         numbers.append(wallet_id)
         if len(numbers) == _AT_ONCE:
-            for held in await asyncio.gather(*(_held(parts, number) for number in numbers)):
+            for held in await asyncio.gather(*(_held(parts, move, number) for number in numbers)):
                 yield held
             numbers = []
-    for held in await asyncio.gather(*(_held(parts, number) for number in numbers)):
+    for held in await asyncio.gather(*(_held(parts, move, number) for number in numbers)):
         yield held
     try:
         async for one in listed(parts):
@@ -50,21 +50,21 @@ async def reconcile(parts: Parts, move: Move) -> AsyncIterator[Held]:
             elif not one.wallet_id and one.available:
                 yield Held(whom, "different", one.available, None, "nobody here")
     except Problem as problem:
-        yield Held("", "unread", None, None, f"the old side's list: {problem.code}")
+        yield Held("the old side's list", "unread", None, None, problem.code.value)
 
 
-async def _held(parts: Parts, wallet_id: int) -> Held:
+async def _held(parts: Parts, move: Move, wallet_id: int) -> Held:
     for look in range(_LOOKS):
         if look:
             await asyncio.sleep(_BETWEEN_SECONDS)
-        held = await _look(parts, wallet_id)
+        held = await _look(parts, move, wallet_id)
         # Who moves all the time may look alike at a quieter moment, which shows more than an explanation does.
         if held.kind == "equal":
             return held
     return held
 
 
-async def _look(parts: Parts, wallet_id: int) -> Held:
+async def _look(parts: Parts, move: Move, wallet_id: int) -> Held:
     whom = f"wallet_{wallet_id}"
     before = await parts.look(lambda dialect, merchant_id: moment(dialect, merchant_id, parts.route, wallet_id))
     try:
@@ -73,12 +73,18 @@ async def _look(parts: Parts, wallet_id: int) -> Held:
     except Problem as problem:
         return Held(whom, "unread", None, None, problem.code.value)
     above = (old or 0) - (new or 0)
-    if not above:
+    is_alone = old is None and move.stage_of(wallet_id).is_led_by_new
+    if not above or is_alone:
         aside = await parts.look(
             lambda dialect, merchant_id: parked_for(dialect, merchant_id, parts.vendor, wallet_id)
         )
-        why = "equal, but a follow-up is parked; retry or forget it with `migration settle`"
-        return Held(whom, "different", old, new, why) if aside else Held(whom, "equal", old, new)
+        if aside:
+            alike = "unknown at the old side, and" if is_alone else "equal, but"
+            why = f"{alike} a follow-up is parked; retry or forget it with `migration settle`"
+            return Held(whom, "different", old, new, why)
+        if not above:
+            return Held(whom, "equal", old, new)
+        return Held(whom, "explained", old, new, "the old side does not know them")
     uncertain = await parts.look(
         lambda dialect, merchant_id: uncertain_points(dialect, merchant_id, parts.route, wallet_id, before)
     )

@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from hashlib import blake2b
 from typing import Final
 
 import msgspec
@@ -64,16 +66,32 @@ class Calls:
         said = self.say(query)
         return None if said is None else [told async for told in self.pages(said)]
 
-    async def pages(self, said: Said, on_defect: Callable[[], None] = lambda: None) -> AsyncIterator[Told]:
+    async def pages(
+        self,
+        said: Said,
+        on_defect: Callable[[], None] = lambda: None,
+        *,
+        most: int | None = _MOST_PAGES,
+        ask: Callable[[Callable[[], Awaitable[Answer]]], Awaitable[Answer]] = lambda work: work(),
+    ) -> AsyncIterator[Told]:
         """What one page after another tells; raises Problem UNAVAILABLE, or what the upstream refuses.
 
         ``on_defect`` hears of each page that is off the contract, and may therefore tell less than there is.
+        There are at ``most`` so many pages, and never one that was asked for before; without a bound, none that is
+        as the one before either. ``ask`` is how one is asked for.
         """
         request: ValidRequest | None = said.request
-        for _ in range(_MOST_PAGES):
-            if request is None:
-                return
-            answer = await self._asked(said.operation, request)
+        before, asked = None, set[bytes]()
+        while request is not None:
+            place = _place(request)
+            if place in asked or len(asked) == most:
+                raise Problem(Code.UNAVAILABLE)
+            asked.add(place)
+            answer = await ask(partial(self._asked, said.operation, request))
+            if most is None and before is not None and answer.body == before.body:
+                # It goes by something else than the place that it is asked for, and would never come to an end.
+                raise Problem(Code.UNAVAILABLE)
+            before = answer
             if self._server.contract(said.operation).defects(
                 self._book.as_received(said.operation, request), answer
             ):
@@ -85,7 +103,6 @@ class Calls:
                 raise Problem(Code.UNAVAILABLE) from error
             if told is not None:
                 yield told
-        raise Problem(Code.UNAVAILABLE)
 
     async def registered(self, said: Said, *, repeats: bool) -> Told | None:
         """What is told of a customer who was made or changed; raises Problem.
@@ -194,6 +211,12 @@ class Calls:
             return Problem(code)
         _log.error("%s: %s was refused with status %s (%s)", self.vendor.name, operation.id, answer.status, code)
         return Problem(Code.UNAVAILABLE)
+
+
+def _place(request: ValidRequest) -> bytes:
+    """The digest of what tells a page from the others."""
+    told = [dict(request.path_values), dict(request.query), request.body]
+    return blake2b(msgspec.json.encode(told), digest_size=16).digest()
 
 
 def _weighed(fault: Exception, before: Exception) -> Exception:
