@@ -38,7 +38,7 @@ class Asking:
         self._reading = reading
         self._marks = marks
         self._tells_balance = tells_balance
-        self._turns: MutableMapping[CustomerReference, asyncio.Lock] = WeakValueDictionary()
+        self._turns: MutableMapping[CustomerReference | int, asyncio.Lock] = WeakValueDictionary()
 
     # The request
 
@@ -92,7 +92,7 @@ class Asking:
             outcome = await self._asked(target, adjustment, request, is_ours)
             return await self._all_or_nothing(intent, target, outcome, is_ours)
         # What is read first must still hold when it is deducted; others than us may come between all the same.
-        turn = self._turns.setdefault(target.reference, asyncio.Lock())
+        turn = self._turns.setdefault(target.wallet_id or target.reference, asyncio.Lock())
         async with turn:
             return await self._read_then_adjusted(intent, target, is_ours)
 

@@ -40,6 +40,9 @@ class Targets:
     async def find(self, merchant: Merchant, reference: CustomerReference) -> Target:
         """Whom the reference means there; raises Problem UNKNOWN_CUSTOMER, or what keeps us from looking."""
         customer = await self._known(merchant, reference)
+        if reference.namespace in self._calls.namespaces:
+            # It need not have heard of any other of their names.
+            return Target(reference, customer)
         return await self._named(merchant, (reference,) if customer is None else customer.references, customer)
 
     async def of(self, merchant: Merchant, customer: Customer) -> Target:
