@@ -238,7 +238,9 @@ def test_a_difference_that_nothing_explains_is_one(bench: Bench) -> None:
     bench.run_at_stage(reconciled, Stage.MIRROR)
 
 
-def test_a_side_that_cannot_be_read_makes_it_fail(bench: Bench) -> None:
+def test_a_side_that_cannot_be_read_makes_it_fail(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importing, "_PAUSES_SECONDS", (0.01, 0.02))
+
     async def reconciled(_opened: Opened) -> None:
         bench.wire.down.add("old")
         clean, told = await bench.reconcile()
