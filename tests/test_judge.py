@@ -70,6 +70,19 @@ def test_an_answer_is_judged_by_status_media_type_headers_and_body() -> None:
     assert aspects(Answer(200, headers={"x-left": "3"}, text="<p>", media_type="text/html")) == ["media type"]
 
 
+def test_of_an_answer_only_what_the_document_speaks_of_is_judged() -> None:
+    header = {"headers": {"X-Left": {"schema": {"type": "integer"}}}}
+    bare, full = (Judge(_document("3.1.0", {}, **more)) for more in ({}, header))
+
+    def reached(judge: Judge, answer: Answer) -> set[str]:
+        return {*judge.judged_answer("POST", "/points", answer)[1]}
+
+    assert reached(bare, Answer(500, {})) == {"status"}
+    assert reached(bare, Answer(200, {})) == {"status", "media type", "body"}
+    assert reached(full, Answer(200, {})) == {"status", "headers", "media type", "body"}
+    assert reached(full, Answer(200, text="<p>", media_type="text/html")) == {"status", "headers", "media type"}
+
+
 def test_a_reference_that_leads_nowhere_says_nothing() -> None:
     judge = Judge(_document("3.1.0", {"$ref": "#/components/schemas/Missing"}))
 

@@ -30,7 +30,7 @@ from loyalty_gateway.check import (
     render_defects,
     render_report,
 )
-from loyalty_gateway.config import LARGEST_PORT, Config, ServerConfig, load_config
+from loyalty_gateway.config import LARGEST_PORT, Config, ServerConfig, load_config, parse_config
 from loyalty_gateway.contract_run.commands import Asked
 from loyalty_gateway.contract_run.commands import contract as hold_contract
 from loyalty_gateway.contract_run.setup import Wish as Wishes
@@ -249,8 +249,15 @@ def contract(  # noqa: PLR0913, PLR0917 - options
             output=output,
             verbose=verbose,
         )
-        status = hold_contract(load_config(config, vendors), vendors, asked, sys.stdout, sys.stderr)
+        status = hold_contract(_known(config, vendors, wish), vendors, asked, sys.stdout, sys.stderr)
     raise typer.Exit(status)
+
+
+def _known(config: Path, vendors: Mapping[str, Vendor], wish: Wishes) -> Config:
+    """The configuration; an empty one where there is no file, and nothing that it could tell is needed."""
+    if wish.credentials and wish.customers and not config.exists():
+        return parse_config({}, vendors, {})
+    return load_config(config, vendors)
 
 
 @commands.command()

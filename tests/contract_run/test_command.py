@@ -20,6 +20,7 @@ from loyalty_gateway.app import create_app
 from loyalty_gateway.cli import commands
 from loyalty_gateway.config import parse_config
 from loyalty_gateway.contract_run.reports import FORMATS
+from loyalty_gateway.contract_run.verdict import Check, NotCovered, Outcome, Report, Score, plain
 from loyalty_gateway.spec import Contract
 from loyalty_gateway.vendor import Vendor
 
@@ -220,6 +221,60 @@ def test_credentials_and_customers_may_be_given_instead_of_the_configuration(fol
 
     assert "This moves points of shopify:6789012346," in told.output
     assert "shopify:6789012346 has the points of before" in told.output
+
+
+def test_with_credentials_and_customers_no_configuration_is_needed(tmp_path: Path, address: str) -> None:
+    given = ("--credentials", "app_key=demo-app-key", "--credentials", "access_token=demo-access-token")
+    operation = ("--operation", "retrieveStoreCustomerDetails", "--seconds", "300", "--rounds", "0")
+    url = ("--url", f"{address}/yotpo")
+
+    told = _contract(tmp_path, "yotpo", *url, *given, "--customer", "shopify:6789012346", *operation)
+    without = _contract(tmp_path, "yotpo", *url, *given, *operation)
+
+    assert "This moves points of shopify:6789012346," in told.output
+    assert (without.exit_code, "cannot be read" in without.stderr) == (2, True)
+
+
+def test_a_credential_that_is_a_word_of_the_report_breaks_no_report(reports: dict[str, str]) -> None:
+    report = Report(
+        vendor="mage",
+        title="Mage",
+        url="http://held",
+        seed=1,
+        seconds=1,
+        requests=1,
+        checks=(
+            Check(
+                id="conformance/body/x",
+                score=Score.CONFORMANCE,
+                promise="held",
+                outcome=Outcome.HELD,
+                told="held",
+                exchange={
+                    "request": "GET /",
+                    "headers": {},
+                    "body": None,
+                    "answer": "x" * 1_996 + 'se/cret"' + "x",
+                    "status": 200,
+                },
+            ),
+        ),
+        decisions=(),
+        not_covered=NotCovered(operations=(), statuses={}, keywords={}),
+        notes=("held",),
+    )
+
+    values = plain(report, ('se/cret"', "held"))
+
+    (check,) = values["checks"]
+    assert (check["outcome"], check["told"], values["notes"], values["url"]) == (
+        "held",
+        "***",
+        ["***"],
+        "http://***",
+    )
+    assert check["exchange"]["answer"] == "x" * 1_996 + "***x"
+    assert all(made(values) for kind, made in FORMATS.items() if kind in reports)
 
 
 def test_without_schemathesis_a_sentence_says_what_to_install(

@@ -11,17 +11,20 @@ from urllib.parse import urlsplit
 
 import pytest
 import wrong_servers
-from wrong_servers import Spoil, SpoiledApp, hanging_up, listening
+from wrong_servers import Spoil, SpoiledApp, answering, hanging_up, listening
 
 from conftest import demo_config
 from loyalty_gateway.app import create_app
 from loyalty_gateway.config import Config, parse_config
+from loyalty_gateway.contract_run import behaviours
+from loyalty_gateway.contract_run.client import OutOfTime
 from loyalty_gateway.contract_run.run import run
 from loyalty_gateway.contract_run.setup import Wish, prepare
-from loyalty_gateway.contract_run.verdict import Outcome, Report
+from loyalty_gateway.contract_run.stage import Stage
+from loyalty_gateway.contract_run.verdict import Outcome, Report, Score
 from loyalty_gateway.journal import Journal
 from loyalty_gateway.spec import Contract
-from loyalty_gateway.vendor import Promise, Shown, Vendor, discover
+from loyalty_gateway.vendor import Operation, Promise, Shown, Vendor, discover
 
 Held = Callable[..., Report]
 
@@ -45,13 +48,13 @@ def hold(tmp_path: Path, vendors: dict[str, Vendor], contracts: dict[str, Contra
     """Holds the gateway behind a spoiler against a vendor's contract."""
     with ExitStack() as stack:
 
-        def held(name: str, spoil: Spoil, *operations: str, rounds: int = 1) -> Report:
+        def held(name: str, spoil: Spoil, *operations: str, rounds: int = 1, seconds: float = 300) -> Report:
             config: Config = parse_config(unhurried(tmp_path / "ledger.db"), vendors, {})
             app = create_app(config, vendors, journal=Journal(io.BytesIO()), contracts=contracts)
             address = stack.enter_context(listening(SpoiledApp(app, spoil)))
             url = _url(address, vendors[name], contracts[name])
             setup = prepare(config, vendors[name], contracts[name], url, Wish(operations=operations))
-            return run(setup, seconds=300, seed=7, rounds=rounds, on_progress=lambda *_: None)
+            return run(setup, seconds=seconds, seed=7, rounds=rounds, on_progress=lambda *_: None)
 
         yield held
 
@@ -126,6 +129,13 @@ _WRONG: list[tuple[str, Spoil, tuple[str, ...], int, str]] = [
         ("customers.listCustomers",),
         0,
         "conformance/valid-requests/customers.listCustomers",
+    ),
+    (
+        "mage",
+        wrong_servers.refuses_admitted_additions,
+        ("adjustPoints",),
+        1,
+        "conformance/valid-requests/adjustPoints",
     ),
     ("mage", wrong_servers.applies_again, ("adjustPoints",), 0, "parity/replay"),
     ("mage", wrong_servers.forgets_what_a_key_was_for, ("adjustPoints",), 0, "parity/key_reused"),
@@ -218,3 +228,114 @@ def test_a_server_that_hangs_up_gets_no_verdict(
     started = {check.outcome for check in report.checks} - {Outcome.NOT_COVERED}
     assert started == {Outcome.NO_VERDICT}
     assert report.exit_status == 2
+
+
+def _parity(report: Report) -> set[Outcome]:
+    return {check.outcome for check in report.checks if check.score is Score.PARITY} - {Outcome.NOT_COVERED}
+
+
+def test_a_probe_that_time_ends_has_no_verdict(hold: Held) -> None:
+    report = hold("salla", wrong_servers.Silent(answered=3), "List-Customers", rounds=0, seconds=2)
+
+    assert _parity(report) == {Outcome.NO_VERDICT}
+    assert report.exit_status == 2
+
+
+@pytest.mark.parametrize("vendor", sorted(discover()))
+def test_a_right_server_that_is_slow_is_accused_of_nothing_in_a_short_run(vendor: str, hold: Held) -> None:
+    report = hold(vendor, wrong_servers.slowly, seconds=4)
+
+    assert _accused(report) == []
+    assert report.exit_status == 0
+
+
+def test_a_server_that_refuses_for_ever_for_its_rate_gets_no_verdict(hold: Held) -> None:
+    report = hold("salla", wrong_servers.refuses_for_ever, "List-Customers", rounds=0, seconds=6)
+
+    assert _parity(report) == {Outcome.NO_VERDICT}
+    (status,) = [check for check in report.checks if check.id == "conformance/status/List-Customers"]
+    assert status.count > 0
+
+
+def test_where_balances_are_refused_what_rests_on_them_has_no_verdict(hold: Held) -> None:
+    report = hold("mage", wrong_servers.forgets_balances, "adjustPoints", rounds=0)
+
+    found = {one.id.split("#")[0]: one.outcome for one in report.checks if one.score is Score.PARITY}
+    assert found["parity/overdraft"] is Outcome.NO_VERDICT
+    assert all("points could not be given back" in note or "could not be read" in note for note in report.notes)
+
+
+def test_an_answer_without_an_end_is_no_answer(hold: Held) -> None:
+    report = hold("salla", wrong_servers.tells_too_much, "List-Customers", rounds=0, seconds=4)
+
+    assert _parity(report) == {Outcome.NO_VERDICT}
+    assert any("longer than" in check.told for check in report.checks)
+
+
+@pytest.mark.parametrize("answer", [wrong_servers.trickle, wrong_servers.leave])
+def test_a_run_ends_with_a_report_where_answers_do_not(
+    answer: Callable[..., bool], vendors: dict[str, Vendor], contracts: dict[str, Contract]
+) -> None:
+    config: Config = parse_config(unhurried(Path("none.db")), vendors, {})
+    with answering(answer) as address:
+        url = _url(address, vendors["salla"], contracts["salla"])
+        setup = prepare(config, vendors["salla"], contracts["salla"], url, Wish(operations=("List-Customers",)))
+
+        report = run(setup, seconds=3, seed=7, rounds=0, on_progress=lambda *_: None)
+
+    assert Outcome.HELD not in _parity(report)
+    assert report.exit_status in {1, 2}
+
+
+def test_a_probe_that_breaks_down_has_no_verdict_and_points_are_given_back(
+    hold: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks_down(stage: Stage, _operation: Operation) -> None:
+        stage.move(3, stage.first)
+        raise KeyError
+
+    monkeypatch.setitem(behaviours.PROBES, Promise.ADDITION, ("an addition", breaks_down))
+
+    report = hold("mage", wrong_servers.right, "adjustPoints", rounds=0)
+
+    (check,) = [one for one in report.checks if one.id.startswith("parity/addition")]
+    assert (check.outcome, "KeyError" in check.told) == (Outcome.NO_VERDICT, True)
+    assert all("has the points of before" in note for note in report.notes)
+
+
+def test_points_are_given_back_where_a_run_breaks_off(
+    hold: Held, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def points() -> list[int]:
+        with sqlite3.connect(tmp_path / "ledger.db") as ledger:
+            return [row[0] for row in ledger.execute("SELECT available FROM wallets ORDER BY 1")]
+
+    hold("mage", wrong_servers.right, "getCustomer", rounds=0)
+    before = points()
+    monkeypatch.setitem(behaviours.PROBES, Promise.DEDUCTION, ("a deduction", _interrupted))
+    with pytest.raises(KeyboardInterrupt):
+        hold("mage", wrong_servers.right, "adjustPoints", rounds=0)
+
+    assert points() == before
+
+
+def _interrupted(stage: Stage, _operation: Operation) -> None:
+    stage.move(3, stage.first)
+    raise KeyboardInterrupt
+
+
+def test_what_was_shown_in_part_for_want_of_time_is_not_said_to_hold(
+    hold: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def has_no_time(_stage: Stage, _operation: Operation) -> None:
+        raise OutOfTime
+
+    for promise in (Promise.OVERDRAFT, Promise.ADDITION, Promise.REPLAY):
+        monkeypatch.setitem(behaviours.PROBES, promise, ("a probe", has_no_time))
+
+    report = hold("mage", wrong_servers.right, "adjustPoints", rounds=0)
+
+    parts = {Promise.OVERDRAFT.value, Promise.ADDITION.value, Promise.REPLAY.value}
+    found = [one for one in report.checks if parts & {*one.id.removeprefix("parity/").split("#")[0].split("+")}]
+    assert {one.outcome for one in found} == {Outcome.NOT_COVERED}
+    assert report.exit_status == 0

@@ -1,14 +1,18 @@
 """Servers that break one promise each: the gateway itself behind something that spoils what goes by."""
 
+import asyncio
 import json
 import socket
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import uvicorn
+
+_LONGER_THAN_A_RUN = 6.0
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,15 @@ async def refuses_the_admitted(asked: Asked, gateway: Gateway) -> Answered:
     if asked.method == "GET" and asked.path.endswith("/v2/customers"):
         return Answered(400).telling({"error": {"message": "Invalid request", "details": {"limit": "no"}}})
     return await gateway(asked)
+
+
+async def refuses_admitted_additions(asked: Asked, gateway: Gateway) -> Answered:
+    """As if there were too few points, which an addition cannot be refused for."""
+    wanted = asked.json.get("adjustment", 0) if isinstance(asked.json, dict) else 0
+    if not isinstance(wanted, int) or wanted <= 7:
+        return await gateway(asked)
+    answer = await gateway(asked.saying(adjustment=0))
+    return replace(answer, status=422)
 
 
 async def applies_again(asked: Asked, gateway: Gateway) -> Answered:
@@ -265,6 +278,38 @@ async def calls_every_key_missing(asked: Asked, gateway: Gateway) -> Answered:
     return answer.telling({"error": {"code": "MISSING_API_KEY", "message": "API key is required"}})
 
 
+async def refuses_for_ever(_asked: Asked, _gateway: Gateway) -> Answered:
+    return Answered(429, {"retry-after": "0"}).telling({"message": "Too many"})
+
+
+async def forgets_balances(asked: Asked, gateway: Gateway) -> Answered:
+    if asked.method == "GET":
+        return Answered(500).telling({"message": "no"})
+    return await gateway(asked)
+
+
+class Silent:
+    """Answers so many requests and then no more."""
+
+    def __init__(self, answered: int) -> None:
+        self._left = answered
+
+    async def __call__(self, asked: Asked, gateway: Gateway) -> Answered:
+        self._left -= 1
+        if self._left < 0:
+            await asyncio.sleep(_LONGER_THAN_A_RUN)
+        return await gateway(asked)
+
+
+async def slowly(asked: Asked, gateway: Gateway) -> Answered:
+    await asyncio.sleep(0.03)
+    return await gateway(asked)
+
+
+async def tells_too_much(_asked: Asked, _gateway: Gateway) -> Answered:
+    return Answered(200).telling({"message": "x" * 9_000_000})
+
+
 class SpoiledApp:
     """An ASGI application that hands whole requests and answers to whoever spoils them."""
 
@@ -352,3 +397,49 @@ def hanging_up() -> Iterator[str]:
             with socket.create_connection(bound.getsockname()):
                 pass
             thread.join()
+
+
+@contextmanager
+def answering(answer: Callable[[socket.socket, int], bool]) -> Iterator[str]:
+    """A server that has each connection, and its number, answered, until that gives false; gives its address."""
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        is_over = threading.Event()
+
+        def serve() -> None:
+            number = 0
+            while not is_over.is_set():
+                taken, _ = bound.accept()
+                with taken:
+                    if not answer(taken, number):
+                        bound.close()
+                        return
+                number += 1
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        address = bound.getsockname()
+        try:
+            yield f"http://127.0.0.1:{address[1]}"
+        finally:
+            is_over.set()
+            with suppress(OSError), socket.create_connection(address):
+                pass
+            thread.join()
+
+
+def trickle(taken: socket.socket, _number: int) -> bool:
+    """A header of an answer, a letter at a time, for as long as somebody listens."""
+    with suppress(OSError):
+        if taken.recv(65_536):
+            taken.sendall(b"HTTP/1.1 200 OK\r\nx-long: ")
+            while True:
+                taken.sendall(b"x")
+                time.sleep(0.05)
+    return True
+
+
+def leave(taken: socket.socket, number: int) -> bool:
+    """Two answers, and after them nobody is there."""
+    if taken.recv(65_536):
+        taken.sendall(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+    return number < 1

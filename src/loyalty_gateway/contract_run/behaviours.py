@@ -6,7 +6,7 @@ import msgspec
 
 from loyalty_gateway.adjustment import Adjustment
 from loyalty_gateway.contract_run.access import AT_THE_DOOR
-from loyalty_gateway.contract_run.client import Exchange, NoAnswer, OutOfTime
+from loyalty_gateway.contract_run.client import Exchange, NoAnswer, OutOfTime, Unreachable
 from loyalty_gateway.contract_run.counting import COUNTING
 from loyalty_gateway.contract_run.people import PEOPLE
 from loyalty_gateway.contract_run.places import Places
@@ -17,9 +17,10 @@ from loyalty_gateway.contract_run.stage import CannotShow, NoVerdict, NoWords, S
 from loyalty_gateway.contract_run.verdict import Check, Outcome, Score
 from loyalty_gateway.vendor import Behaviour, Evidence, Operation, Promise, Shown
 
-_PROMISES = {**MOVING, **COUNTING, **PEOPLE, **AT_THE_DOOR, **RATES}
+PROBES = {**MOVING, **COUNTING, **PEOPLE, **AT_THE_DOOR, **RATES}
 NO_PROBE = "it cannot be seen from outside, or there is no probe for it"
 NO_TIME = "no time was left, or no requests by the rate limit; a longer run has more"
+CUT_SHORT = "the run's time, or what the rate limit lets through, was over in the middle of it"
 NOT_ASKED_FOR = "not among the operations asked for"
 _BEST_KNOWN = tuple(Evidence)
 _GRAVEST = (Outcome.VIOLATED, Outcome.NO_VERDICT, Outcome.HELD, Outcome.NOT_COVERED)
@@ -48,7 +49,7 @@ class _Trials:
         """Tries a promise, unless it was tried, at one operation after another until one shows it or not."""
         if promise in self.seen:
             return
-        self._on_step(_PROMISES[promise][0])
+        self._on_step(PROBES[promise][0])
         seen = self.seen[promise] = []
         operations = iter(_operations(self._stage, promise))
         for operation in operations:
@@ -60,7 +61,7 @@ class _Trials:
     def everywhere(self) -> None:
         """Tries what was tried once at all other operations."""
         for promise, operation in self._left:
-            self._on_step(_PROMISES[promise][0])
+            self._on_step(PROBES[promise][0])
             self.seen[promise].append(_seen(self._stage, promise, operation))
 
 
@@ -90,8 +91,9 @@ def check_behaviours(stage: Stage, on_step: Callable[[str], None]) -> list[Check
         claimed |= {*promises}
         found = [one for promise in promises for one in seen[promise]]
         found += exchanges[number]
+        parts = [*(seen[promise] for promise in promises), exchanges[number]]
         name = "+".join(promises) or ("shown" if behaviour.shown_by else "")
-        checks.append(_check(f"parity/{name}#{number}", behaviour, found))
+        checks.append(_check(f"parity/{name}#{number}", behaviour, found, whole=not any(map(_missed, parts))))
     for promise in Promise:
         if promise not in claimed and any(one.applies for one in seen[promise]):
             promised = Behaviour(
@@ -113,39 +115,67 @@ def _operations(stage: Stage, promise: Promise) -> Sequence[Operation]:
 
 
 def _sentence(promise: Promise) -> str:
-    told = _PROMISES[promise][0]
+    told = PROBES[promise][0]
     return f"{told[0].upper()}{told[1:]}."
 
 
 def _seen(stage: Stage, promise: Promise, operation: Operation) -> Seen:
-    return _tried(operation.id, lambda: _PROMISES[promise][1](stage, operation))
+    return _tried(stage, operation.id, lambda: PROBES[promise][1](stage, operation))
 
 
-def _tried(where: str, probe: Callable[[], None]) -> Seen:
+def _tried(stage: Stage, where: str, probe: Callable[[], None]) -> Seen:
+    sent = stage.client.sent
     try:
-        probe()
-    except Violated as violated:
-        return Seen(outcome=Outcome.VIOLATED, where=where, told=str(violated), exchange=violated.exchange)
-    except CannotShow as reason:
-        applies = not isinstance(reason, NoWords)
-        return Seen(outcome=Outcome.NOT_COVERED, where=where, told=str(reason), applies=applies)
-    except OutOfTime:
-        return Seen(outcome=Outcome.NOT_COVERED, where=where, told=NO_TIME)
-    except NoVerdict as reason:
-        return Seen(outcome=Outcome.NO_VERDICT, where=where, told=str(reason))
-    except NoAnswer as error:
-        return Seen(outcome=Outcome.NO_VERDICT, where=where, told=f"no answer came ({error})")
-    return Seen(outcome=Outcome.HELD)
+        with stage.client.finishing():
+            probe()
+    except Unreachable:
+        raise
+    except Exception as error:  # noqa: BLE001 - of a probe that breaks down nobody may think that it held
+        return _not_held(where, error, begun=stage.client.sent > sent)
+    return Seen(outcome=Outcome.HELD, where=where)
 
 
-def _check(name: str, behaviour: Behaviour, found: Sequence[Seen]) -> Check:
+def _not_held(where: str, error: Exception, *, begun: bool) -> Seen:
+    """What a probe came to that ended with an error; ``begun`` tells whether it sent anything."""
+    match error:
+        case Violated():
+            return Seen(outcome=Outcome.VIOLATED, where=where, told=str(error), exchange=error.exchange)
+        case CannotShow():
+            applies = not isinstance(error, NoWords)
+            return Seen(outcome=Outcome.NOT_COVERED, where=where, told=str(error), applies=applies)
+        case OutOfTime() if not begun:
+            return Seen(outcome=Outcome.NOT_COVERED, where=where, told=NO_TIME)
+        case OutOfTime():
+            told = CUT_SHORT
+        case NoVerdict():
+            told = str(error)
+        case NoAnswer():
+            told = f"no answer came ({error})"
+        case _:
+            told = f"the probe broke down ({type(error).__name__})"
+    return Seen(outcome=Outcome.NO_VERDICT, where=where, told=told)
+
+
+def _missed(found: Sequence[Seen]) -> bool:
+    """Whether a part of a behaviour was shown nowhere, for want of time."""
+    outcomes = {one.outcome for one in found}
+    return outcomes == {Outcome.NOT_COVERED} and any(one.told == NO_TIME for one in found)
+
+
+def _check(name: str, behaviour: Behaviour, found: Sequence[Seen], *, whole: bool = True) -> Check:
+    """``whole`` is false where a part of the behaviour had no time, so that what was shown is not all of it."""
     gravest = next((one for one in _GRAVEST if any(seen.outcome is one for seen in found)), Outcome.NOT_COVERED)
+    if gravest is Outcome.HELD and not whole:
+        gravest = Outcome.NOT_COVERED
     decisive = [seen for seen in found if seen.outcome is gravest]
     places: dict[str, list[str]] = {}
     for seen in decisive:
         if seen.told and seen.where not in places.setdefault(seen.told, []):
             places[seen.told].append(seen.where)
     told = [f"{', '.join(where)}: {text}" for text, where in places.items()]
+    if gravest is Outcome.NOT_COVERED:
+        held = dict.fromkeys(seen.where for seen in found if seen.outcome is Outcome.HELD)
+        told += [f"{where}: a part of it was shown" for where in held]
     unseen = "" if found else NO_PROBE
     shown = next((seen.exchange.shown() for seen in decisive if seen.exchange is not None), None)
     return Check(
@@ -185,4 +215,4 @@ def _exchange(stage: Stage, shown: Shown, places: Places) -> Seen:
     operation = next((one for one in stage.setup.operations if one.id == shown.operation), None)
     if operation is None:
         return Seen(outcome=Outcome.NOT_COVERED, where=shown.operation, told=NOT_ASKED_FOR)
-    return _tried(operation.id, lambda: show(stage, operation, shown, places))
+    return _tried(stage, operation.id, lambda: show(stage, operation, shown, places))

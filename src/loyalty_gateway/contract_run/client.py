@@ -1,9 +1,11 @@
 """Calling the server under test: one request at a time, as fast as the vendor's rate limits allow."""
 
+import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -18,16 +20,18 @@ from loyalty_gateway.problem import Problem
 from loyalty_gateway.rate_limit import RateLimits
 from loyalty_gateway.spec.judge import Spoken
 from loyalty_gateway.upstream.credentials import Presented
-from loyalty_gateway.vendor import Answer, Operation
+from loyalty_gateway.vendor import Answer, Operation, seconds_in
 
 NOBODY: Final = Presented({}, {}, {})
 _SILENCE_SECONDS: Final = 10.0
-_LONGEST_SHOWN: Final = 2_000
+_LARGEST_ANSWER: Final = 8_000_000
+_MOST_TRIES: Final = 3
+_SHORTEST_WAIT: Final = 0.2
 _HEADERS: Final[Mapping[str, str]] = {"user-agent": "loyalty-gateway contract", "accept": "application/json"}
 
 
 class Unreachable(Exception):  # noqa: N818 - not an error of the program
-    """No connection to the server can be made; nothing can be said of it."""
+    """No connection to the server can be made, and none ever could; nothing can be said of it."""
 
 
 class NoAnswer(Exception):  # noqa: N818 - not an error of the program
@@ -60,31 +64,38 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
         return {
             "request": f"{self.method} {self.path}{query}",
             "headers": dict(self.spoken.headers),
-            "body": None if self.raw is None else self.raw.decode("utf-8", "replace")[:_LONGEST_SHOWN],
+            "body": None if self.raw is None else self.raw.decode("utf-8", "replace"),
             "status": answer.status,
-            "answer": told[:_LONGEST_SHOWN],
+            "answer": told,
         }
 
 
 class Client:
-    """Sends requests for as long as it is allowed to, in a run of so many seconds.
+    """Sends requests for as long as it is allowed to, in a run of so many seconds, which begins now.
 
-    ``on_exchange`` hears of each that was answered.
+    ``on_exchange`` hears of each that was answered. ``sent`` is how many requests went out, answered or not.
     """
 
     def __init__(self, setup: Setup, seconds: float, on_exchange: Callable[[Exchange], None]) -> None:
+        self.sent = 0
         self._setup = setup
         self._seconds = seconds
         self._deadline = time.monotonic()
+        self._end = self._deadline + seconds
+        self._longest = 0.0
+        self._answered = False
+        self._held_off_until = 0.0
         self._spent: Counter[str] = Counter()
         self._allowed: dict[str, float] = {}
         self._on_exchange = on_exchange
         self._rates = RateLimits(setup.vendor, dict(setup.limits)) if setup.tells_limits else None
-        self._http = httpx.Client(timeout=_SILENCE_SECONDS, follow_redirects=False, trust_env=False)
+        self._runner = asyncio.Runner()
+        self._http = httpx.AsyncClient(timeout=_SILENCE_SECONDS, follow_redirects=False, trust_env=False)
 
     def close(self) -> None:
         """Closes the connections."""
-        self._http.close()
+        self._runner.run(self._http.aclose())
+        self._runner.close()
 
     @property
     def seconds_left(self) -> float:
@@ -101,6 +112,25 @@ class Client:
             for budget in self._rates.unspent(operation):
                 windows = max(1, int(self._seconds / budget.limit.seconds))
                 self._allowed[budget.limit.name] = share * windows * budget.limit.requests
+
+    @contextmanager
+    def finishing(self) -> Iterator[None]:
+        """What is begun here may go on until the run's end, and with what the rate limits let through until then.
+
+        Raises OutOfTime where too little of either is left for it to be begun at all.
+        """
+        began = time.monotonic()
+        if max(began, self._held_off_until) >= self._deadline or began + self._longest >= self._end:
+            raise OutOfTime
+        deadline, allowed = self._deadline, self._allowed
+        if any(self._spent[name] >= most for name, most in allowed.items()):
+            raise OutOfTime
+        self.allow(max(deadline, self._end))
+        try:
+            yield
+        finally:
+            self._deadline, self._allowed = deadline, allowed
+            self._longest = max(self._longest, time.monotonic() - began)
 
     def send(  # noqa: PLR0913 - the parts of a request
         self,
@@ -124,9 +154,7 @@ class Client:
         """
         described = self._setup.described(operation)
         method, template = method or described.method, template or described.template
-        path = template
-        for name, value in {**spoken.path_values, **access.path_values}.items():
-            path = path.replace(f"{{{name}}}", quote(value, safe=""))
+        path = _filled(template, spoken.path_values)
         query = urlencode({**spoken.query, **access.query})
         content = raw
         if content is None and spoken.body is not msgspec.UNSET:
@@ -134,57 +162,81 @@ class Client:
         headers = {**_HEADERS, **spoken.headers, **access.headers}
         if content is not None and spoken.media_type:
             headers["content-type"] = spoken.media_type
-        url = self._setup.url + path + (f"?{query}" if query else "")
-        if hurries:
-            answer = self._hurried(operation, method, url, headers, content)
-        else:
-            answer = self._answered(operation if counts else None, method, url, headers, content)
-        exchange = Exchange(
-            operation=operation,
-            method=method,
-            template=template,
-            path=path,
-            spoken=spoken,
-            raw=content,
-            answer=answer,
-        )
-        self._on_exchange(exchange)
-        return exchange
-
-    def _answered(
-        self, operation: Operation | None, method: str, url: str, headers: Mapping[str, str], content: bytes | None
-    ) -> Answer:
-        while True:
-            self._pace(operation)
+        url = self._setup.url + _filled(path, access.path_values) + (f"?{query}" if query else "")
+        for _ in range(_MOST_TRIES):
+            if hurries:
+                self._hurry(operation)
+            else:
+                self._pace(operation if counts else None)
             answer = self._once(method, url, headers, content)
-            if answer.status != 429:
-                return answer
-            told = answer.headers.get("retry-after", "")
-            self._sleep(float(told) if told.isdigit() else 1.0)
+            exchange = Exchange(
+                operation=operation,
+                method=method,
+                template=template,
+                path=path,
+                spoken=spoken,
+                raw=content,
+                answer=answer,
+            )
+            self._on_exchange(exchange)
+            if answer.status != 429 or hurries:
+                return exchange
+            self._hold_off(answer)
+        raise NoAnswer(f"429 came {_MOST_TRIES} times, within the limits")
 
-    def _hurried(
-        self, operation: Operation, method: str, url: str, headers: Mapping[str, str], content: bytes | None
-    ) -> Answer:
+    def _hurry(self, operation: Operation) -> None:
         if self.seconds_left <= 0:
             raise OutOfTime
         if self._rates is not None:
             self._rates.spend(operation, _OURSELVES)
             self._spent.update(limit.name for limit in operation.rate_limits)
-        return self._once(method, url, headers, content)
+
+    def _hold_off(self, answer: Answer) -> None:
+        """Waits for as long as a 429 says; raises OutOfTime where that is longer than there is time."""
+        told = seconds_in(answer.headers, "retry-after")
+        if told is None:
+            told = self._setup.vendor.parse_retry_after(answer.headers, time.time())
+        seconds = max(_SHORTEST_WAIT, 1.0 if told is None else told)
+        self._held_off_until = time.monotonic() + seconds
+        self._sleep(seconds)
 
     def wait(self, seconds: float) -> None:
         """Lets time go by; raises OutOfTime where there is not so much."""
         self._sleep(seconds)
 
     def _once(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None) -> Answer:
+        seconds = min(_SILENCE_SECONDS, self.seconds_left)
+        self.sent += 1
         try:
-            encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
-            return _answer(self._http.request(method, url, headers=encoded, content=content))
+            answer = self._runner.run(self._read(seconds, method, url, headers, content))
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
             # The message of the transport may quote the URL.
-            raise Unreachable(type(error).__name__) from error
+            name = type(error).__name__
+            raise NoAnswer(name) if self._answered else Unreachable(name) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise NoAnswer(type(error).__name__) from error
+        except TimeoutError as error:
+            if seconds < _SILENCE_SECONDS:
+                raise OutOfTime from error
+            raise NoAnswer(f"it was not whole after {seconds:g} s") from error
+        self._answered = True
+        return answer
+
+    async def _read(
+        self, seconds: float, method: str, url: str, headers: Mapping[str, str], content: bytes | None
+    ) -> Answer:
+        """The answer within so many seconds, however it trickles in; raises TimeoutError, NoAnswer."""
+        encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+        body = bytearray()
+        async with (
+            asyncio.timeout(seconds),
+            self._http.stream(method, url, headers=encoded, content=content) as response,
+        ):
+            async for part in response.aiter_bytes():
+                body += part
+                if len(body) > _LARGEST_ANSWER:
+                    raise NoAnswer(f"it is longer than {_LARGEST_ANSWER} bytes")
+        return _answer(response, bytes(body))
 
     def _pace(self, operation: Operation | None) -> None:
         if self.seconds_left <= 0:
@@ -210,15 +262,21 @@ class Client:
 _OURSELVES = Caller(id="contract run", merchant=Merchant(name="contract run"), scopes=frozenset())
 
 
-def _answer(response: httpx.Response) -> Answer:
+def _filled(template: str, values: Mapping[str, str]) -> str:
+    for name, value in values.items():
+        template = template.replace(f"{{{name}}}", quote(value, safe=""))
+    return template
+
+
+def _answer(response: httpx.Response, body: bytes) -> Answer:
     headers = {name.lower(): value for name, value in response.headers.items()}
-    if not response.content:
+    if not body:
         return Answer(response.status_code, headers=headers, media_type="")
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if "json" in media_type:
         try:
-            return Answer(response.status_code, parse_json(response.content), headers, None, media_type)
+            return Answer(response.status_code, parse_json(body), headers, None, media_type)
         except Problem:
             pass
-    text = response.content.decode("utf-8", "replace")
+    text = body.decode("utf-8", "replace")
     return Answer(response.status_code, msgspec.UNSET, headers, text, media_type)

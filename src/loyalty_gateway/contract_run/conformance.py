@@ -60,18 +60,20 @@ class Conformance:
             return
         operation = exchange.operation
         self._statuses.setdefault(operation.id, set()).add(str(exchange.answer.status))
-        with_overlay = self._corrected.of_answer(*where, exchange.answer)
-        as_published = (
-            self._published.of_answer(*where, exchange.answer) if self._published.knows(*where) else None
+        with_overlay, reached = self._corrected.judged_answer(*where, exchange.answer)
+        as_published, published_reached = (
+            self._published.judged_answer(*where, exchange.answer)
+            if self._published.knows(*where)
+            else (None, frozenset[str]())
         )
         for aspect in _OF_ANSWERS:
-            self._enter(
-                operation,
-                aspect,
-                exchange,
-                [one for one in with_overlay if one.aspect == aspect],
-                None if as_published is None else [one for one in as_published if one.aspect == aspect],
-            )
+            published = [one for one in as_published or () if one.aspect == aspect]
+            told = published if aspect in published_reached else None
+            if aspect in reached:
+                found = [one for one in with_overlay if one.aspect == aspect]
+                self._enter(operation, aspect, exchange, found, told)
+            elif told is not None:
+                self._enter_as_published(operation, aspect, told)
         failed = [Finding("status", "", f"{exchange.answer.status}")] if exchange.answer.status >= 500 else []
         self._enter(operation, "server errors", exchange, failed, failed)
         if as_published is not None and as_published != with_overlay:
@@ -144,8 +146,12 @@ class Conformance:
             if known is None or len(exchange.raw or b"") < len(known.raw or b""):
                 judged.found[str(one)] = exchange
         if published is not None:
-            judged.published_count += 1
-            judged.published_found.update(map(str, published))
+            self._enter_as_published(operation, aspect, published)
+
+    def _enter_as_published(self, operation: Operation, aspect: str, published: list[Finding]) -> None:
+        judged = self._judged.setdefault((operation.id, aspect), Judged())
+        judged.published_count += 1
+        judged.published_found.update(map(str, published))
 
     # Overlay
 

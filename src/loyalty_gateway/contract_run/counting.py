@@ -87,14 +87,16 @@ def excluded(stage: Stage, operation: Operation) -> None:
     before = stage.stock(customer, 10) if points < 0 else stage.balance(customer)
     undoing = (updater, back)
     stage.to_undo.append(undoing)
-    exchange = stage.ask(updater, out)
-    if not is_success(exchange.answer):
-        stage.to_undo.remove(undoing)
-        raise NoVerdict(f"excluding a customer was refused with {exchange.answer.status}")
-    exchange = stage.ask(operation, request)
-    after = stage.balance(customer)
-    if is_success(stage.ask(updater, back).answer):
-        stage.to_undo.remove(undoing)
+    try:
+        exchange = stage.ask(updater, out)
+        if not is_success(exchange.answer):
+            raise NoVerdict(f"excluding a customer was refused with {exchange.answer.status}")
+        exchange = stage.ask(operation, request)
+        after = stage.balance(customer)
+    finally:
+        # Even one that was refused, or that nobody answered, may have been obeyed.
+        if is_success(stage.ask(updater, back).answer):
+            stage.to_undo.remove(undoing)
     if after != before:
         raise Violated(f"an excluded customer's balance moved from {before} to {after}", exchange)
     expect_refusal(stage, operation, exchange, Problem(Code.CUSTOMER_EXCLUDED), request)

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from itertools import count, islice
 from typing import Final
 
+from loyalty_gateway.adjustment import Adjustment
 from loyalty_gateway.contract_run.behaviours import check_behaviours
 from loyalty_gateway.contract_run.beside import wrong_requests
-from loyalty_gateway.contract_run.client import Client, NoAnswer, OutOfTime, Unreachable
+from loyalty_gateway.contract_run.client import Client, Exchange, NoAnswer, OutOfTime
 from loyalty_gateway.contract_run.conformance import Conformance
 from loyalty_gateway.contract_run.examples import examples
 from loyalty_gateway.contract_run.generated import Generator, as_request, is_valid, on_known
@@ -30,6 +31,7 @@ _FOR_ALL_CHECKS: Final = 0.9
 _GIVING_BACK_SECONDS: Final = 5.0
 _LARGEST_STEP: Final = 1_000_000_000
 _MOST_STEPS: Final = 40
+_SURELY_IN_RANGE: Final = 1_000_000
 _NOBODY_IS_KNOWN: Final = frozenset({Code.UNKNOWN_CUSTOMER})
 _BEYOND_THE_DOCUMENT: Final = _NOBODY_IS_KNOWN | {
     Code.AMOUNT_OUT_OF_RANGE,
@@ -77,14 +79,16 @@ def run(setup: Setup, *, seconds: float, seed: int, on_progress: OnProgress, rou
     )
     try:
         before = [_balance(stage, customer) for customer in setup.customers[:2]]
-        checks = check_behaviours(stage, note)
-        client.allow(began + whole, _FOR_ALL_CHECKS)
-        _documented(stage, conformance, note)
-        _generated(stage, conformance, generator, note, rounds)
-        # What was moved is given back even if something took longer than it should.
-        client.allow(max(began + seconds, time.monotonic() + _GIVING_BACK_SECONDS))
-        note("points are given back")
-        notes = [*_undone(stage), *_given_back(stage, before)]
+        try:
+            checks = check_behaviours(stage, note)
+            client.allow(began + whole, _FOR_ALL_CHECKS)
+            _documented(stage, conformance, note)
+            _generated(stage, conformance, generator, note, rounds)
+        finally:
+            # What was moved is given back whatever happened, and even if something took longer than it should.
+            client.allow(max(began + seconds, time.monotonic() + _GIVING_BACK_SECONDS))
+            note("points are given back")
+            notes = [*_undone(stage), *_given_back(stage, before)]
     finally:
         client.close()
     return Report(
@@ -161,31 +165,58 @@ def _sent(stage: Stage, conformance: Conformance, operation: Operation, spoken: 
         conformance.no_answer(operation, f"no answer came ({error})")
         return True
     valid = is_valid(stage, operation, known)
-    conformance.hear_request(exchange, valid=valid, rightful=_rightful(stage, operation, known))
+    status = exchange.answer.status
+    rightful = {status} if 400 <= status < 500 and _is_rightful(stage, exchange) else set()
+    conformance.hear_request(exchange, valid=valid, rightful=frozenset(rightful))
     return True
 
 
-def _rightful(stage: Stage, operation: Operation, spoken: Spoken) -> frozenset[int]:
-    """The statuses with which the vendor refuses what its document admits, this request at least."""
+def _is_rightful(stage: Stage, exchange: Exchange) -> bool:
+    """Whether a valid request may be refused so, by what the vendor's words say and what the request asks."""
+    operation, spoken = exchange.operation, exchange.spoken
     request = as_request(stage, spoken)
-    asks = operation.asks
-    reads = asks in {CustomerQuery, CustomersQuery, HistoryQuery}
-    codes = set(_NOBODY_IS_KNOWN if reads else _BEYOND_THE_DOCUMENT)
-    problems = [Problem(code) for code in codes]
+    task, problems = None, []
     try:
-        operation.parse_request(request)
+        task = operation.parse_request(request)
     except Problem as problem:
         problems.append(problem)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         pass
-    return frozenset(stage.refusal(operation, problem, request).status for problem in problems)
+    reads = operation.asks in {CustomerQuery, CustomersQuery, HistoryQuery}
+    if isinstance(task, Adjustment):
+        codes = _of_adjustment(stage, task, keyed=any("idempotency" in name for name in spoken.headers))
+    else:
+        codes = set(_NOBODY_IS_KNOWN if reads else _BEYOND_THE_DOCUMENT)
+    problems += [Problem(code) for code in codes]
+    said = stage.code(operation, exchange.answer)
+    for one in problems:
+        refusal = stage.refusal(operation, one, request)
+        if refusal.status == exchange.answer.status and stage.code(operation, refusal) is said:
+            return True
+    return False
+
+
+def _of_adjustment(stage: Stage, task: Adjustment, *, keyed: bool) -> set[Code]:
+    """For what a server may refuse an adjustment that keeps the document."""
+    known = {name for customer in stage.setup.customers for name in customer}
+    codes = {Code.RECORD_BUSY, Code.CUSTOMER_EXCLUDED}
+    points = task.points_delta or 0
+    if not isinstance(task.customers, tuple) or not known.issuperset(task.customers):
+        codes |= _NOBODY_IS_KNOWN | {Code.CUSTOMER_CONFLICT}
+    if points < 0:
+        codes.add(Code.TOO_FEW_POINTS)
+    if keyed or task.idempotency_key is not None:
+        codes |= {Code.KEY_IN_FLIGHT, Code.KEY_REUSED}
+    if abs(points) > _SURELY_IN_RANGE:
+        codes |= {Code.AMOUNT_OUT_OF_RANGE, Code.BALANCE_OVERFLOW}
+    return codes
 
 
 def _balance(stage: Stage, customer: Customer) -> int | None:
     """The customer's balance before anything is moved; ``None`` where it cannot be read."""
     try:
         return stage.balance(customer)
-    except (CannotShow, Violated, NoAnswer, OutOfTime):
+    except (CannotShow, NoVerdict, Violated, NoAnswer, OutOfTime):
         return None
 
 
@@ -194,7 +225,7 @@ def _undone(stage: Stage) -> Iterator[str]:
     for operation, request in stage.to_undo:
         try:
             done = is_success(stage.ask(operation, request).answer)
-        except (NoAnswer, OutOfTime, Unreachable):
+        except (NoAnswer, OutOfTime):
             done = False
         if not done:
             yield f"what {operation.id} changed of a customer could not be taken back"
@@ -209,8 +240,8 @@ def _given_back(stage: Stage, before: list[int | None]) -> Iterator[str]:
             continue
         try:
             left = _moved_back(stage, customer, points)
-        except (CannotShow, NoVerdict, Violated, NoAnswer, OutOfTime, Problem, Unreachable) as error:
-            yield f"{who}: points could not be given back ({error})"
+        except Exception as error:  # noqa: BLE001 - the next customer's are given back nonetheless
+            yield f"{who}: points could not be given back ({error or type(error).__name__})"
             continue
         told = "has the points of before" if left == 0 else f"has {left:+} points against before"
         yield f"{who} {told}; histories and lifetime counters keep what was moved"

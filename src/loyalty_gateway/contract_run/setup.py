@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
@@ -116,6 +116,10 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
             for credential in self.credentials:
                 for way in ways_to_present(self.vendor, operation, self.described(operation), credential.fields):
                     found |= {*way.headers.values(), *way.query.values(), *way.path_values.values()}
+                    # After the word for its scheme, as a server may quote it.
+                    found |= {value.partition(" ")[2] for value in way.headers.values()}
+        found |= {quote(value, safe="") for value in found}
+        found |= {msgspec.json.encode(value).decode()[1:-1] for value in found}
         return tuple(sorted(filter(None, found), key=len, reverse=True))
 
 

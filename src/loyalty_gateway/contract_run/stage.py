@@ -215,13 +215,19 @@ class Stage:
     # Balances
 
     def balance(self, customer: Customer) -> int:
-        """The points that the customer can spend; raises CannotShow where no operation tells them."""
+        """The points that the customer can spend; raises as ``looked_up`` does."""
         available = self.looked_up(customer).wallet.available
         assert isinstance(available, int)
         return available
 
     def looked_up(self, customer: Customer) -> ToldCustomer:
-        """The customer with the balance; raises CannotShow where no operation tells that."""
+        """The customer with the balance.
+
+        Raises:
+            CannotShow: no operation tells that.
+            NoVerdict: one is there to tell it, and its answer is no success, unreadable, or about somebody else.
+        """
+        failed = ""
         for operation in self.vendor.operations:
             if self.setup.access(operation) is None:
                 continue
@@ -229,9 +235,18 @@ class Stage:
             if request is None:
                 continue
             exchange = self.ask(operation, request)
-            found = self.found(customer, operation, exchange, request)
-            if found is not None and isinstance(found.wallet.available, int):
+            try:
+                found = self.found(customer, operation, exchange, request)
+            except Violated:
+                found = None
+            if found is None:
+                failed = (
+                    failed or f"{operation.id}, asked for the balance, answered {exchange.answer.status} without"
+                )
+            elif isinstance(found.wallet.available, int):
                 return found
+        if failed:
+            raise NoVerdict(failed)
         raise CannotShow("nothing here tells a balance")
 
     def found(

@@ -2,9 +2,11 @@
 
 import enum
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+
+_LONGEST_SHOWN: Final = 2_000
 
 
 class Outcome(enum.StrEnum):
@@ -136,7 +138,7 @@ def tally(outcomes: Sequence[Outcome]) -> Tally:
 
 
 def plain(report: Report, secrets: Sequence[str]) -> dict[str, Any]:
-    """The report as plain values, scores included, with ``***`` for every secret."""
+    """The report as plain values, scores included, with ``***`` for every secret in what was sent or answered."""
     values = msgspec.to_builtins(report, enc_hook=str)
     values["scores"] = {
         "conformance_as_published": msgspec.to_builtins(report.as_published),
@@ -145,7 +147,21 @@ def plain(report: Report, secrets: Sequence[str]) -> dict[str, Any]:
         "parity_by_evidence": msgspec.to_builtins(report.parity_by_evidence()),
     }
     values["exit_status"] = report.exit_status
-    return {key: redacted(value, secrets) for key, value in values.items()}
+    # The words of the report itself stay, even if somebody's credential is one of them.
+    for name in ("url", "notes"):
+        values[name] = redacted(values[name], secrets)
+    for check in values["checks"]:
+        check["told"], check["reason"] = (redacted(check[name], secrets) for name in ("told", "reason"))
+        # What was cut first could end with a part of a secret.
+        shown = check["exchange"] or {}
+        check["exchange"] = {name: _cut(redacted(value, secrets)) for name, value in shown.items()} or None
+    for decision in values["decisions"]:
+        decision["example"] = redacted(decision["example"], secrets)
+    return dict(values)
+
+
+def _cut(value: Any) -> Any:
+    return value[:_LONGEST_SHOWN] if isinstance(value, str) else value
 
 
 def redacted(value: Any, secrets: Sequence[str]) -> Any:

@@ -95,9 +95,17 @@ class Judge:
 
     def of_answer(self, method: str, template: str, answer: Answer) -> tuple[Finding, ...]:
         """What the answer does not keep."""
-        return tuple(sorted(set(islice(self._of_answer(method, template, answer), _MOST_FINDINGS))))
+        return self.judged_answer(method, template, answer)[0]
 
-    def _of_answer(self, method: str, template: str, answer: Answer) -> Iterator[Finding]:
+    def judged_answer(
+        self, method: str, template: str, answer: Answer
+    ) -> tuple[tuple[Finding, ...], frozenset[str]]:
+        """What the answer does not keep, and the aspects of it of which the document says anything."""
+        reached = {"status"}
+        found = set(islice(self._of_answer(method, template, answer, reached), _MOST_FINDINGS))
+        return tuple(sorted(found)), frozenset(reached)
+
+    def _of_answer(self, method: str, template: str, answer: Answer, reached: set[str]) -> Iterator[Finding]:
         responses = (self._operation(method, template) or {}).get("responses", {})
         status = str(answer.status)
         declared = responses.get(status) or responses.get(f"{status[0]}XX") or responses.get("default")
@@ -106,19 +114,24 @@ class Judge:
             return
         response = self._resolved(declared)
         for name, header in response.get("headers", {}).items():
+            reached.add("headers")
             yield from self._of_header(name, self._resolved(header), answer.headers.get(name.lower()))
         content = response.get("content", {})
         is_empty = answer.text is None and answer.body is msgspec.UNSET
         if is_empty or not content:
+            reached.add("body")
             if content:
                 yield Finding("body", f"of {status}", "a declared body is missing")
             elif not is_empty:
                 yield Finding("body", f"of {status}", "no body is declared")
-        elif answer.media_type not in content:
+            return
+        reached.add("media type")
+        if answer.media_type not in content:
             yield Finding("media type", f"of {status}", f"is none of {', '.join(content)}")
-        else:
-            value = answer.body if answer.text is None else answer.text
-            yield from self._broken(content[answer.media_type].get("schema", {}), value, "body", f"of {status}")
+            return
+        reached.add("body")
+        value = answer.body if answer.text is None else answer.text
+        yield from self._broken(content[answer.media_type].get("schema", {}), value, "body", f"of {status}")
 
     def _of_header(self, name: str, header: Mapping[str, Any], given: str | None) -> Iterator[Finding]:
         schema = header.get("schema", {})
