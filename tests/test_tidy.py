@@ -47,7 +47,7 @@ _HOMES = {
         "traffic/telling.py",
     ),
     "prometheus_client": ("metrics.py",),
-    "starlette": ("app.py", "body.py", "cli.py", "endpoint.py", "own_paths.py", "testing/"),
+    "starlette": ("admin_token.py", "app.py", "body.py", "cli.py", "endpoint.py", "own_paths.py", "testing/"),
     "httpx": ("contract_run/client.py", "traffic/asking.py", "upstream/", "testing/hosts.py"),
     "schemathesis": ("contract_run/generated.py",),
     "hypothesis": ("contract_run/generated.py",),

@@ -4,6 +4,8 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 
+from starlette.responses import JSONResponse
+
 
 class AdminToken:
     """The token of the configuration, kept as a digest only; without one nobody has it."""
@@ -21,6 +23,11 @@ class AdminToken:
         kind, _, token = dict(headers).get(b"authorization", b"").partition(b" ")
         is_told = kind.lower() == b"bearer" and self._digest is not None
         return is_told and hmac.compare_digest(_digest(token.strip()), self._digest or b"")
+
+    def refusal(self) -> JSONResponse:
+        """What is told to whoever has it not."""
+        told = {"error": "the token of admin.token is wanted, as a bearer token"}
+        return JSONResponse(told, status_code=401, headers={"WWW-Authenticate": "Bearer"})
 
 
 def _digest(token: bytes) -> bytes:

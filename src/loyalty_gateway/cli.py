@@ -190,6 +190,8 @@ def defects(  # noqa: PLR0913, PLR0917 - options
 ) -> None:
     """Tell what the gateway found in the traffic that passed through it. Ends with 1 if there is anything."""
     with _told_to_people():
+        if url is not None and har is not None:
+            raise ConfigurationError("--har", "writes what a folder has, so not together with --url")
         vendors = discover()
         # Whoever says where it is needs no configuration.
         named = folder is not None or (url is not None and token is not None)
@@ -204,7 +206,9 @@ def defects(  # noqa: PLR0913, PLR0917 - options
             if kept is None:
                 raise ConfigurationError("recording.folder", "is not set; give --folder, or --url of a gateway")
             if har is not None:
-                typer.echo(f"{counted(write_archive(kept, har), 'exchange')} written to {har}")
+                count, unreadable = write_archive(kept, har)
+                left_out = f"; {counted(unreadable, 'line')} could not be read" if unreadable else ""
+                typer.echo(f"{counted(count, 'exchange')} written to {har}{left_out}")
                 return
             contracts = {name: load_contract(one, checks=False) for name, one in vendors.items()}
             report = kept_findings(kept).report(contracts)

@@ -68,7 +68,7 @@ class AdminConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class RecordingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is kept of the traffic: ``findings`` in memory, and on disk where there is a ``folder``.
 
-    ``exchanges`` keeps redacted exchanges in the folder too, all files together up to ``largest_bytes``.
+    ``exchanges`` keeps redacted exchanges in the folder too; all its files together have ``largest_bytes``.
     """
 
     findings: bool = True

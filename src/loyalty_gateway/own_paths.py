@@ -61,8 +61,7 @@ class Admin:
         if not self._token.is_set or self._recorder is None or path != "/-/admin/defects":
             return None
         if not self._token.is_in(headers):
-            told = {"error": "the token of admin.token is wanted, as a bearer token"}
-            return JSONResponse(told, status_code=401, headers={"WWW-Authenticate": "Bearer"})
+            return self._token.refusal()
         report = await asyncio.to_thread(self._recorder.report)
         return Response(msgspec.json.encode(report), media_type="application/json")
 

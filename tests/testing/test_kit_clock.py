@@ -83,3 +83,11 @@ def test_a_clock_stands_where_it_was_put_and_goes_on_from_there() -> None:
 def test_a_clock_does_not_advance_backwards() -> None:
     with pytest.raises(ValueError, match="move_to"):
         Clock().advance(-1)
+
+
+def test_a_date_time_without_an_offset_is_refused() -> None:
+    clock = Clock()
+
+    for tell in (clock.freeze, clock.move_to):
+        with pytest.raises(ValueError, match="no offset"):
+            tell(dt.datetime(2031, 1, 1))  # noqa: DTZ001 - just that

@@ -45,6 +45,7 @@ def test_whoever_has_not_the_token_orders_nothing(tested: Gateway, method: str, 
     answer = tested.client.request(method, FAULTS, headers={"authorization": token}, json={"does": "status"})
 
     assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
     assert tested.client.get(FAULTS, headers=ADMIN).json() == {"faults": []}
 
 
@@ -88,6 +89,11 @@ def test_an_order_that_makes_no_sense_is_refused(tested: Gateway, body: bytes) -
 def test_the_gateways_other_paths_are_as_they_were(tested: Gateway) -> None:
     assert tested.client.get("/-/live").json() == {"live": True}
     assert tested.client.get("/-/admin/faulty", headers=ADMIN).status_code == 404
+
+
+@pytest.mark.parametrize("number", ["0", "x", "-1", "1" * 5_000])
+def test_a_number_that_no_fault_has_is_not_found(tested: Gateway, number: str) -> None:
+    assert tested.client.delete(f"{FAULTS}/{number}", headers=ADMIN).status_code == 404
 
 
 def test_an_endless_order_is_refused(tested: Gateway) -> None:

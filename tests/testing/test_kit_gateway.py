@@ -109,6 +109,23 @@ def test_requests_are_told_as_they_arrived(loyalty_gateway: Gateway) -> None:
     assert (second.operation, second.query, second.body, second.status) == (None, {"a": "b"}, None, 404)
 
 
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_a_request_that_is_shown_shows_no_credential(
+    loyalty_gateway: Gateway, vendors: dict[str, Vendor], vendor: str
+) -> None:
+    for form in vendors[vendor].credential_forms:
+        credentials = loyalty_gateway.credentials(vendor, *form)
+        secret = "".join(credentials.values())
+        url = f"{loyalty_gateway.url(vendor)}/{secret}"
+        httpx.post(url, params=credentials, headers=loyalty_gateway.headers(vendor), json=credentials)
+
+    shown = repr(loyalty_gateway.requests)
+
+    assert shown.count("ReceivedRequest") == len(vendors[vendor].credential_forms)
+    assert vendor in shown
+    assert [value for value in credentials.values() if value in shown] == []
+
+
 def test_a_ledger_is_taken_back_to_its_snapshot(loyalty_gateway: Gateway) -> None:
     loyalty_gateway.enrol(shopify="1", points=50)
     snapshot = loyalty_gateway.snapshot()
@@ -122,6 +139,33 @@ def test_a_ledger_is_taken_back_to_its_snapshot(loyalty_gateway: Gateway) -> Non
         loyalty_gateway.wallet(shopify="2")
     assert adjust(loyalty_gateway, 5).status_code == 200
     assert loyalty_gateway.wallet(shopify="1").available == 55
+
+
+def test_what_is_no_snapshot_is_refused_and_changes_nothing(loyalty_gateway: Gateway) -> None:
+    loyalty_gateway.enrol(shopify="1", points=50)
+
+    for rubbish in (b"", b"no database"):
+        with pytest.raises(ValueError, match="no snapshot"):
+            loyalty_gateway.restore(rubbish)
+
+    assert loyalty_gateway.wallet(shopify="1").available == 50
+    assert adjust(loyalty_gateway, 5).status_code == 200
+
+
+def test_what_was_written_ahead_before_does_not_touch_a_restored_ledger(loyalty_gateway: Gateway) -> None:
+    loyalty_gateway.enrol(shopify="1", points=50)
+    snapshot = loyalty_gateway.snapshot()
+    adjust(loyalty_gateway, 10)
+    file = loyalty_gateway._file  # noqa: SLF001 - as whoever reads it meanwhile would leave it
+    ahead = file.with_name(f"{file.name}-wal")
+    written_ahead = ahead.read_bytes()
+    loyalty_gateway.stop()
+    ahead.write_bytes(written_ahead)
+
+    loyalty_gateway.restore(snapshot)
+
+    assert written_ahead
+    assert loyalty_gateway.wallet(shopify="1").available == 50
 
 
 def test_a_client_with_an_open_connection_notices_nothing_of_a_restored_ledger(loyalty_gateway: Gateway) -> None:

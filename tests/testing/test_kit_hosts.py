@@ -17,6 +17,7 @@ from dialects import DIALECTS
 from loyalty_gateway.problem import ConfigurationError
 from loyalty_gateway.testing import mock
 from loyalty_gateway.testing.gateway import Gateway
+from loyalty_gateway.testing.received import ReceivedRequest
 from loyalty_gateway.vendor import Vendor, discover
 
 VENDORS = sorted(discover())
@@ -79,6 +80,33 @@ def test_a_decorated_coroutine_function_stays_one() -> None:
     assert inspect.iscoroutinefunction(ask)
     assert asyncio.run(ask(number=5)) == [10, 20, 30, 40, 50]
     assert asyncio.run(ask(number=2)) == [10, 20]
+
+
+def test_more_calls_than_there_are_threads_wait_at_the_same_time() -> None:
+    number = 60
+
+    async def ask() -> int:
+        loop, all_are_there = asyncio.get_running_loop(), asyncio.Event()
+        with mock("mage") as vendor:
+            vendor.faults.delay(times=None, seconds=600)
+            noted = vendor.faults.on_request
+
+            def note(request: ReceivedRequest) -> None:
+                assert noted is not None
+                noted(request)
+                if len(vendor.requests) == number:
+                    loop.call_soon_threadsafe(all_are_there.set)
+
+            vendor.faults.on_request = note
+            async with httpx.AsyncClient(timeout=600) as client:
+                waiting = [asyncio.create_task(client.post(URL, json=ADD_TEN)) for _ in range(number)]
+                await asyncio.wait_for(all_are_there.wait(), 20)
+                for call in waiting:
+                    call.cancel()
+                ended, _ = await asyncio.wait(waiting)
+        return sum(call.cancelled() for call in ended)
+
+    assert asyncio.run(ask()) == number
 
 
 def test_a_sync_client_within_an_event_loop_is_answered_too() -> None:
@@ -169,6 +197,21 @@ def test_another_host_is_an_error_unless_somebody_else_mocks_it() -> None:
 def test_another_host_is_called_where_that_is_wanted() -> None:
     with mock("mage", pass_through=True), pytest.raises(httpx.ConnectError, match="a socket was connected"):
         httpx.get("http://127.0.0.1:9/")
+
+
+@pytest.mark.parametrize(("outer", "inner"), [(True, False), (False, True), (True, True)])
+def test_a_mock_within_another_keeps_its_hosts_whichever_lets_others_out(
+    outer: bool,  # noqa: FBT001 - a parameter of the test
+    inner: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    with mock("loyaltylion", pass_through=outer) as lion, mock("mage", pass_through=inner):
+        assert httpx.post(URL, json=ADD_TEN).status_code == 401
+        assert httpx.get(f"{lion.url()}/v2/customers").status_code == 401
+        with pytest.raises(httpx.ConnectError, match="a socket was connected"):
+            httpx.get("http://127.0.0.1:9/")
+
+    with mock("mage"), pytest.raises(respx.models.AllMockedAssertionError):
+        httpx.get(f"{lion.url()}/v2/customers")
 
 
 def test_behind_the_mock_httpx_is_as_it_was() -> None:

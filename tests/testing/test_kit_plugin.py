@@ -19,10 +19,16 @@ SECTION = (
     (ROOT / "README.md").read_text(encoding="utf-8").partition("## Test your client\n")[2].partition("\n## ")[0]
 )
 TOKEN = "a-token-for-these-tests"
+LOST_ORDER = "test_an_order_whose_answer_is_lost_gives_its_points_once"
 
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", SECTION, re.DOTALL | re.MULTILINE)
+
+
+def outcomes(told: subprocess.CompletedProcess[str], outcome: str) -> set[str]:
+    """The names of the tests that ended so, of a run with ``-rA``."""
+    return set(re.findall(rf"^{outcome} \S+::(\w+)", told.stdout, re.MULTILINE))
 
 
 def pytest_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -50,10 +56,11 @@ def test_this_projects_own_tests_load_the_plugin_when_coverage_has_begun(request
 
 
 def test_the_example_passes_as_its_owner_runs_it() -> None:
-    told = pytest_in(EXAMPLE)
+    told = pytest_in(EXAMPLE, "-rA")
 
     assert told.returncode == 0, told.stdout + told.stderr
-    assert "9 passed" in told.stdout
+    assert LOST_ORDER in outcomes(told, "PASSED")
+    assert not outcomes(told, "FAILED")
 
 
 def test_the_example_fails_where_its_client_is_wrong(tmp_path: Path) -> None:
@@ -66,13 +73,42 @@ def test_the_example_fails_where_its_client_is_wrong(tmp_path: Path) -> None:
     wrong = right.replace(', "idempotencyKey": order', "")
     client.write_text(wrong, encoding="utf-8")
 
-    told = pytest_in(tmp_path)
+    told = pytest_in(tmp_path, "-rA")
 
     assert right != wrong
-    assert "3 failed, 6 passed" in told.stdout, told.stdout + told.stderr
-    assert set(re.findall(r"^FAILED \S+::(\w+)", told.stdout, re.MULTILINE)) == {
-        "test_an_order_whose_answer_is_lost_gives_its_points_once"
-    }
+    assert outcomes(told, "FAILED") == {LOST_ORDER}, told.stdout + told.stderr
+    assert outcomes(told, "PASSED") - {LOST_ORDER}
+
+
+@pytest.mark.parametrize(
+    ("marker", "told_of"), [('"nosuch.yaml"', "'nosuch.yaml'"), ("rate_limit=True", "rate_limit")]
+)
+def test_a_marker_that_says_what_there_is_not_is_an_error(tmp_path: Path, marker: str, told_of: str) -> None:
+    (tmp_path / "test_marked.py").write_text(
+        f"import pytest\n@pytest.mark.loyalty_gateway({marker})\ndef test_it(loyalty_gateway): pass\n",
+        encoding="utf-8",
+    )
+
+    told = pytest_in(tmp_path, "--rootdir", str(tmp_path), "-c", "/dev/null", "-rA")
+
+    assert outcomes(told, "ERROR") == {"test_it"}, told.stdout
+    assert f"{told_of} is no argument of loyalty_gateway(config=None" in told.stdout
+
+
+def test_a_configuration_of_nothing_is_taken_as_it_is_given(tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\nloyalty_gateway_config = mine.yaml\n", encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text((ROOT / "config.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "test_marked.py").write_text(
+        "import pytest\n"
+        "@pytest.mark.loyalty_gateway(config={})\ndef test_nothing(loyalty_gateway): pass\n"
+        "@pytest.mark.loyalty_gateway(config=None)\ndef test_the_default(loyalty_gateway): pass\n",
+        encoding="utf-8",
+    )
+
+    told = pytest_in(tmp_path, "-rA")
+
+    assert outcomes(told, "ERROR") == {"test_nothing"}, told.stdout
+    assert outcomes(told, "PASSED") == {"test_the_default"}
 
 
 def test_each_use_in_the_readme_works_as_pasted(tmp_path: Path) -> None:

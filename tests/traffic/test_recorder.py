@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,7 +63,7 @@ def test_what_clients_do_beside_the_document_is_told(start_gateway: StartGateway
 
     assert sorted(_shown(report)) == [
         ("undocumented field", "mage", "adjustPoints", "request", "/body/colour"),
-        ("undocumented operation", "salla", "-", "request", "GET /admin/v2/wishes"),
+        ("undocumented operation", "salla", "-", "request", "GET /admin/v2/*"),
         ("violation", "mage", "adjustPoints", "request", "/body/adjustment"),
     ]
     assert report["exchanges"] == 3
@@ -154,25 +156,60 @@ def test_large_bodies_fill_the_queue_by_their_size(recorder: tuple[Recorder, lis
     assert len(dropped) == 3
 
 
-def test_taking_an_exchange_costs_next_to_nothing(recorder: tuple[Recorder, list[int]]) -> None:
-    recording, _ = recorder
-    passed = _passed()
-    started = time.perf_counter()
-    for _ in range(1_000):
+@pytest.mark.parametrize("part", ["path", "query", "headers", "answer's headers"])
+def test_all_that_waits_fills_the_queue_by_its_size(recorder: tuple[Recorder, list[int]], part: str) -> None:
+    recording, dropped = recorder
+    long = [(b"x-long", b"x" * 1_000_000)]
+    passed = {
+        "path": _passed()._replace(path="/" + "x" * 1_000_000),
+        "query": _passed()._replace(query=b"x" * 1_000_000),
+        "headers": _passed()._replace(headers=long),
+        "answer's headers": _passed()._replace(sent=Received(404, long, b"{}")),
+    }[part]
+
+    for _ in range(10):
         recording.take(passed)
-    taking = time.perf_counter() - started
+
+    assert len(dropped) == 3
+
+
+def test_what_was_judged_makes_room_again(recorder: tuple[Recorder, list[int]]) -> None:
+    recording, dropped = recorder
+    large = _passed()._replace(query=b"x" * 5_000_000)
     recording.start()
-    recording.report()
 
-    judging = time.perf_counter() - started - taking
+    for count in (1, 2):
+        recording.take(large)
+        _when_all_are_judged(recording, count)
 
-    # Judging is what a request must not wait for; to hand over is a small part of it.
-    assert taking < judging / 5
+    assert dropped == []
+
+
+def test_requests_go_on_while_an_exchange_is_judged(
+    start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def judge(*_: object) -> None:
+        begun.set()
+        may_end.wait(60)
+
+    monkeypatch.setattr(Traffic, "add", judge)
+    gateway = start_gateway(_config())
+
+    statuses = [gateway.post(_POINTS, {"adjustment": 1}, MAGE).status_code]
+    began = begun.wait(60)
+    statuses += [gateway.post(_POINTS, {"adjustment": 1}, MAGE).status_code for _ in range(3)]
+    was_free = may_end.is_set()
+    may_end.set()
+
+    assert (began, was_free) == (True, False)
+    assert statuses == [200] * 4
 
 
 def test_an_exchange_that_cannot_be_judged_ends_nothing(recorder: tuple[Recorder, list[int]]) -> None:
     recording, _ = recorder
-    broken: Any = None
+    broken: Any = "no bytes"
     recording.take(_passed()._replace(headers=[(broken, b"")]))
     recording.take(_passed())
 
@@ -191,7 +228,124 @@ def test_findings_outlive_the_process_in_the_folder(start_gateway: StartGateway,
     findings = kept_findings(folder).report({}).findings
 
     assert [(found.location, found.count) for found in findings] == [("/body/colour", 2)]
-    assert [*kept_exchanges(folder)] == []
+    assert [*kept_exchanges(folder, _raise)] == []
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def _kept(body: bytes = b"", time: float = 0) -> Exchange:
+    message = Message(body=body)
+    return Exchange(time=time, method="GET", url="/", request=message, status=200, answer=message)
+
+
+def _size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def test_a_line_that_was_never_ended_is_left_out_of_the_archive_and_counted(tmp_path: Path) -> None:
+    folder, archive = tmp_path / "recordings", tmp_path / "kept.har"
+    for _ in range(2):
+        recordings = Recordings(folder, 1_000_000)
+        recordings.open()
+        recordings.keep(_kept())
+        recordings.keep(_kept())
+        recordings.close()
+    first = min(folder.iterdir())
+    first.write_bytes(first.read_bytes()[:-20])
+
+    told = _command("--folder", folder, "--har", archive)
+
+    assert told.stdout == f"3 exchanges written to {archive}; 1 line could not be read\n", told.stderr
+    assert len(json.loads(archive.read_text(encoding="utf-8"))["log"]["entries"]) == 3
+
+
+def test_an_archive_that_cannot_be_written_leaves_the_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    archive = tmp_path / "kept.har"
+    archive.write_text("earlier", encoding="utf-8")
+    monkeypatch.setattr("loyalty_gateway.traffic.commands.write_har", fails)
+
+    with pytest.raises(ConfigurationError, match="No space left"):
+        write_archive(tmp_path, archive)
+
+    assert [(path.name, path.read_text(encoding="utf-8")) for path in tmp_path.iterdir()] == [
+        ("kept.har", "earlier")
+    ]
+
+
+def test_several_gateways_share_one_folder_and_its_size(tmp_path: Path) -> None:
+    seen = {"mage": {f"operation{number}": {"200": 1} for number in range(400)}}
+    gateways = [Recordings(tmp_path, 80_000) for _ in range(3)]
+    for number, gateway in enumerate(gateways):
+        gateway._run += str(number)  # noqa: SLF001 - each is a process of its own
+        gateway.open()
+
+    for time_of_it in range(300):
+        for gateway in gateways:
+            gateway.keep(_kept(b"x" * 200, time_of_it))
+    for gateway in gateways:
+        gateway.save(Snapshot(exchanges=1, seen=seen))
+        gateway.close()
+
+    assert _size_of(tmp_path) <= 80_000
+    assert kept_findings(tmp_path).report({}).exchanges == len(gateways)
+
+
+def test_exchanges_are_kept_on_when_another_gateway_takes_their_file_away(tmp_path: Path) -> None:
+    recordings = Recordings(tmp_path, 1_000_000)
+    recordings.keep(_kept(time=1))
+    recordings.save(Snapshot())
+    for path in tmp_path.iterdir():
+        path.unlink()
+    recordings.save(Snapshot())
+
+    recordings.keep(_kept(time=2))
+
+    recordings.close()
+    assert [exchange.time for exchange in kept_exchanges(tmp_path, _raise)] == [2]
+
+
+def test_a_file_that_another_gateway_takes_away_meanwhile_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(20):
+        (tmp_path / f"exchanges-{number:020}-1-000001.ndjson").write_bytes(b"\n" * 10_000)
+    recordings = Recordings(tmp_path, 80_000)
+    stat_of = Path.stat
+    taken: list[Path] = []
+
+    def taken_away(path: Path, **how: bool) -> os.stat_result:
+        if "000005-1" in path.name and not taken:
+            taken.append(path)
+            path.unlink()
+        return stat_of(path, **how)
+
+    monkeypatch.setattr(Path, "stat", taken_away)
+    recordings.save(Snapshot())
+
+    assert len(taken) == 1
+    assert caplog.records == []
+    assert _size_of(tmp_path) <= 80_000
+
+
+def test_a_folder_that_is_gone_again_is_told_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "recordings"
+    recordings = Recordings(folder, 1_000_000)
+
+    for _ in range(2):
+        recordings.save(Snapshot())
+        recordings.save(Snapshot())
+        recordings.open()
+        recordings.save(Snapshot())
+        shutil.rmtree(folder)
+
+    assert len(caplog.records) == 2
 
 
 def test_exchanges_are_kept_redacted_and_written_as_an_archive(
@@ -203,10 +357,10 @@ def test_exchanges_are_kept_redacted_and_written_as_an_archive(
     gateway.client.get("/mage/v1/customers/jane%40example.com", headers=MAGE)
     gateway.client.__exit__()
 
-    count = write_archive(folder, archive)
+    count, unreadable = write_archive(folder, archive)
 
     report = judge_files([archive], Traffic(whose_exchanges(vendors, contracts, None)))
-    assert count == report.exchanges == 2
+    assert (count, unreadable) == (report.exchanges, 0) == (2, 0)
     assert [found.location for found in report.findings] == ["/body/colour"]
     for path in (*folder.iterdir(), archive):
         text = path.read_text(encoding="utf-8").lower()
@@ -233,7 +387,7 @@ def test_the_oldest_exchanges_go_when_there_are_too_many(tmp_path: Path) -> None
         assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 80_000
     recordings.close()
 
-    kept = [exchange.time for exchange in kept_exchanges(tmp_path)]
+    kept = [exchange.time for exchange in kept_exchanges(tmp_path, _raise)]
 
     assert kept == [float(number) for number in range(1_000 - len(kept), 1_000)]
     assert len(kept) > 30
@@ -320,10 +474,22 @@ def test_the_command_asks_a_gateway_or_reads_its_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--folder", "nowhere"), ("--config", "nowhere"), ("--url", "http://127.0.0.1:9", "--token", "some token")],
+    [
+        ("--folder", "nowhere"),
+        ("--folder", "nowhere", "--har", os.devnull),
+        ("--config", "nowhere"),
+        ("--url", "http://127.0.0.1:9", "--token", "some token"),
+    ],
 )
 def test_the_command_ends_with_2_where_nothing_can_be_told(arguments: tuple[str, ...]) -> None:
     told = _command(*arguments)
 
     assert (told.returncode, told.stdout) == (2, "")
     assert told.stderr.count("\n") == 1
+
+
+def test_an_archive_of_a_gateway_that_is_asked_is_refused() -> None:
+    told = _command("--url", "http://127.0.0.1:9", "--token", "some token", "--har", os.devnull)
+
+    assert (told.returncode, told.stdout) == (2, "")
+    assert "not together with --url" in told.stderr

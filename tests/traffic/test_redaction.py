@@ -175,6 +175,37 @@ def test_a_credential_quoted_by_the_name_of_a_field_is_not_told(whose: dict[str,
     assert [finding.location for finding in traffic.report().findings] == ["/body/*"]
 
 
+def test_a_path_that_nobody_documents_tells_only_the_steps_of_documents(
+    whose: dict[str, Whose], tmp_path: Path
+) -> None:
+    traffic = Traffic(whose)
+    kept = []
+    for path in ("/v1/customers/janedoe/hunter", "/hunter/janedoe", "/v1/janedoe/hunter/points", "/v1/hunter"):
+        for vendor in whose:
+            exchange = Exchange(
+                method="GET", url=f"/{vendor}{path}", request=Message(), status=404, answer=Message()
+            )
+            seen = traffic.add(exchange)
+            assert seen is not None
+            kept.append(seen.whose.redactor.redacted(exchange, seen.path, seen.judged))
+
+    told = _all_that_is_told(traffic, kept, tmp_path)
+
+    assert {finding.kind for finding in traffic.report().findings} >= {"undocumented operation"}
+    assert re.findall(".{0,60}(?:hunter|janedoe).{0,30}", told, re.IGNORECASE) == []
+
+
+def test_a_scanner_of_many_paths_makes_few_findings(whose: dict[str, Whose]) -> None:
+    traffic = Traffic(whose)
+
+    for first in "abcdefghij":
+        for second in "klmnopqrst":
+            url = f"/mage/{first}/{second}"
+            traffic.add(Exchange(method="GET", url=url, request=Message(), status=404, answer=Message()))
+
+    assert [(one.location, one.count) for one in traffic.report().findings] == [("GET /*/*", 100)]
+
+
 @pytest.mark.parametrize(
     ("text", "kept"),
     [

@@ -93,7 +93,7 @@ _PLANTED: dict[str, tuple[int, Callable[[Entry], None], tuple[str, str, str, str
     "a path that nobody knows": (
         _MAGE,
         _url("/points", "/wishes"),
-        ("undocumented operation", "-", "request", "POST /v1/customers/*/wishes", ""),
+        ("undocumented operation", "-", "request", "POST /v1/customers/*/*", ""),
     ),
     "a method that the path has not": (
         _WALLET,
@@ -404,17 +404,26 @@ def test_an_archive_may_begin_with_a_byte_order_mark(archive: Archive, tmp_path:
     assert len(exchanges) == len(archive["log"]["entries"])
 
 
-def test_findings_are_kept_up_to_a_number_and_counted_beyond_it(
+def test_findings_are_kept_up_to_a_number_of_each_kind_and_counted_beyond_it(
     archive: Archive, vendors: dict[str, Vendor], contracts: dict[str, Contract], tmp_path: Path
 ) -> None:
     for index, spoil, _ in _PLANTED.values():
         archive = spoilt(archive, index, spoil)
     traffic = Traffic(whose_exchanges(vendors, contracts, None))
-    traffic.findings = Findings(most=3)
+    traffic.findings = Findings(most=1)
 
     report = judge_files([write(archive, tmp_path / "a.har")], traffic)
 
-    assert (len(report.findings), report.not_kept) == (3, len(_PLANTED) - 3)
+    kinds = {expected[0] for *_, expected in _PLANTED.values()}
+    assert sorted(finding.kind for finding in report.findings) == sorted(kinds)
+    assert report.not_kept == len(_PLANTED) - len(kinds)
+
+    merged = Findings(most=1)
+    for _ in range(2):
+        merged.merge(traffic.findings.snapshot())
+
+    assert [found.count for found in merged.report({}).findings] == [2] * len(kinds)
+    assert merged.not_kept == 2 * report.not_kept
 
 
 def _command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -449,6 +458,18 @@ def test_the_command_prints_tables(archive: Archive, tmp_path: Path) -> None:
 
     assert told.returncode == 1
     assert "undocumented field: request /body/colour" in told.stdout
+
+
+@pytest.mark.parametrize("entries", [0, 2])
+def test_the_command_ends_with_2_where_it_judged_nothing(archive: Archive, tmp_path: Path, entries: int) -> None:
+    strangers = archive["log"]["entries"][:entries]
+    for entry in strangers:
+        entry["request"]["url"] = "https://shop.example.com/cart"
+
+    told = _command("traffic", write({"log": {"entries": strangers}}, tmp_path / "a.har"))
+
+    assert (told.returncode, told.stdout) == (2, "")
+    assert f"nothing was judged: {entries} exchanges" in told.stderr
 
 
 @pytest.mark.parametrize("arguments", [("missing.har",), ("missing.har", "--vendor", "nobody")])

@@ -11,7 +11,10 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Clock:
-    """The machine's time until it is told otherwise. Moments are date-times, or texts of RFC 3339."""
+    """The machine's time until it is told otherwise.
+
+    Moments are date-times with an offset, or texts of RFC 3339; ValueError for any other.
+    """
 
     def __init__(self) -> None:
         self._shift = 0
@@ -59,4 +62,7 @@ def _machine() -> int:
 def _microseconds(moment: datetime | str) -> int:
     if isinstance(moment, str):
         return microseconds_of(moment)
+    if moment.tzinfo is None:
+        # Its moment would be another one on every machine.
+        raise ValueError(f"{moment.isoformat()} has no offset; with tzinfo=UTC it has one")
     return (moment.astimezone(UTC) - _EPOCH) // _MICROSECOND

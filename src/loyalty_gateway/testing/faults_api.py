@@ -15,6 +15,7 @@ from loyalty_gateway.testing.faults import Fault, Faults
 
 PATH: Final = "/-/admin/faults"
 _LARGEST_ORDER: Final = 65_536
+_LONGEST_NUMBER: Final = 18
 
 
 class FaultsApi:
@@ -42,7 +43,7 @@ class FaultsApi:
 
     async def _answer(self, request: Request, number: str) -> Response:
         if not self._token.is_in(request.headers.raw):
-            return _json({"error": "the token of admin.token is wanted, as a bearer token"}, 401)
+            return self._token.refusal()
         match request.method, number:
             case "GET", "":
                 return _json({"faults": self._faults.ordered()})
@@ -51,7 +52,7 @@ class FaultsApi:
             case "DELETE", "":
                 self._faults.clear()
                 return Response(status_code=204)
-            case "DELETE", _ if number.isdecimal() and self._faults.clear(int(number)):
+            case "DELETE", _ if _is_number(number) and self._faults.clear(int(number)):
                 return Response(status_code=204)
             case _:
                 return _json({"error": f"POST, GET or DELETE {PATH}, or DELETE {PATH}/<number>"}, 404)
@@ -67,6 +68,10 @@ class FaultsApi:
         except (msgspec.MsgspecError, ConfigurationError) as error:
             return _json({"error": str(error)}, 400)
         return _json({"number": number}, 201)
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) <= _LONGEST_NUMBER
 
 
 def _json(value: object, status: int = 200) -> Response:

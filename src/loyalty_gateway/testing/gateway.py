@@ -34,6 +34,7 @@ from loyalty_gateway.vendor import Vendor, discover
 Given = Path | str | dict[str, Any] | None
 
 _MERCHANT = "demo"
+_SNAPSHOT_HEAD = b"SQLite format 3\0"
 _BATCH = Batch("seeds", "")
 
 
@@ -144,8 +145,16 @@ class Gateway:
             return db.serialize()
 
     def restore(self, snapshot: bytes) -> None:
-        """Takes the ledger back to a snapshot; clock, faults and the counts of rate limits stay as they are."""
+        """Takes the ledger back to a snapshot; clock, faults and the counts of rate limits stay as they are.
+
+        Raises ValueError for what is no snapshot, and leaves everything as it is then.
+        """
+        if not snapshot.startswith(_SNAPSHOT_HEAD):
+            raise ValueError("no snapshot of a ledger")
         self.stop()
+        # What was written ahead belongs to the ledger that goes.
+        for beside in ("-wal", "-shm"):
+            self._file.with_name(f"{self._file.name}{beside}").unlink(missing_ok=True)
         self._file.write_bytes(snapshot)
         self._portal.call(self._open)
 

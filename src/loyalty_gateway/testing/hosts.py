@@ -1,19 +1,19 @@
 """The vendors at their real hosts, in this process: what httpx sends there is answered without a socket."""
 
+import asyncio
 import inspect
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooLate
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import wraps
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import httpx
 import respx
-from anyio import to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from respx.models import AllMockedAssertionError, PassThrough
 
@@ -122,8 +122,20 @@ class _Calls:
             return self._begun(request).result(_patience(request))
 
     async def acall(self, request: httpx.Request) -> httpx.Response:
-        """Waits beside the caller's event loop; who gives up takes nothing back, as at a server."""
-        return await to_thread.run_sync(self.call, request, abandon_on_cancel=True)
+        """Waits in the caller's event loop; who gives up takes nothing back, as at a server."""
+        loop, answered = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell(_: Future[httpx.Response]) -> None:
+            # Who gave up may have closed the loop meanwhile.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(answered.set)
+
+        with _as_clients_see_it(request):
+            begun = self._begun(request)
+            begun.add_done_callback(tell)
+            async with asyncio.timeout(_patience(request)):
+                await answered.wait()
+            return begun.result()
 
     def close(self) -> None:
         """Ends what nobody waits for any more."""
@@ -165,13 +177,29 @@ class _as_clients_see_it:  # noqa: N801 - reads as what it does
 
 
 class _Router(respx.MockRouter):
-    """Hands requests for the vendors' hosts on; others go out, or to whichever mock has them."""
+    """Hands requests for the vendors' hosts on; others go to whichever mock has them, or out where none has."""
+
+    _entered: ClassVar[list["_Router"]] = []
 
     def __init__(self, calls: _Calls, hosts: frozenset[str], *, pass_through: bool) -> None:
         super().__init__(assert_all_called=False)
         self._vendor_calls = calls
         self._hosts = hosts
         self._others_go_out = pass_through
+
+    def __enter__(self) -> Self:
+        self._entered.append(self)
+        super().__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        self._entered.remove(self)
+        super().__exit__(kind, error, trace)
 
     def handler(self, request: httpx.Request) -> httpx.Response:
         self._check(request)
@@ -184,7 +212,8 @@ class _Router(respx.MockRouter):
     def _check(self, request: httpx.Request) -> None:
         if request.url.host in self._hosts:
             return
-        if self._others_go_out:
+        is_anothers = any(request.url.host in other._hosts for other in self._entered)  # noqa: SLF001 - of this class
+        if self._others_go_out and not is_anothers:
             raise PassThrough(f"not a vendor's: {request!r}", request=request, origin=self.route())
         raise AllMockedAssertionError(f"{request!r} is to no host of a vendor that is mocked")
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from loyalty_gateway.testing.gateway import Gateway
     from loyalty_gateway.testing.served import Serving
 
+_ARGUMENTS = frozenset({"config", "seeds", "rate_limits"})
 _MARKER = (
     "loyalty_gateway(config=None, seeds=None, rate_limits=False): how the gateway of the fixture is configured; "
     "config and seeds are files, beside pytest's own configuration file if relative"
@@ -43,8 +44,11 @@ def loyalty_gateway(request: pytest.FixtureRequest, _loyalty_gateway_serving: Se
     """A running gateway on a free port, with a fresh ledger: every vendor, with credentials for each."""
     marker = request.node.get_closest_marker("loyalty_gateway")
     chosen = {} if marker is None else dict(marker.kwargs)
+    unknown = [] if marker is None else [*map(repr, marker.args), *(chosen.keys() - _ARGUMENTS)]
+    if unknown:
+        raise pytest.UsageError(f"{request.node.nodeid}: {', '.join(unknown)} is no argument of {_MARKER}")
     for name in ("config", "seeds"):
-        if not chosen.get(name):
+        if chosen.get(name) is None:
             chosen[name] = request.config.getini(f"loyalty_gateway_{name}") or None
         if isinstance(chosen[name], str | Path):
             chosen[name] = request.config.rootpath / chosen[name]

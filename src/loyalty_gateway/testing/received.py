@@ -21,17 +21,18 @@ class ReceivedRequest:
 
     ``path`` is the raw one below the vendor's mount; ``body`` its JSON, ``None`` for one that is none;
     ``customers`` are those it names. ``status`` is what was answered, ``None`` where nothing was; ``fault``
-    what was done wrong by order.
+    what was done wrong by order. Where a failed assertion
+    shows it, it shows nothing in which a credential travels.
     """
 
     vendor: str
     operation: str | None
     method: str
-    path: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
+    path: str = field(repr=False)
+    query: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
     content: bytes = field(repr=False)
-    body: Any
+    body: Any = field(repr=False)
     customers: tuple[CustomerReference, ...] = ()
     status: int | None = None
     fault: str | None = None

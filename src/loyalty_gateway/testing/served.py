@@ -66,6 +66,8 @@ class Serving:
             uvicorn.Config(
                 gateway,
                 http=ResettableConnection,
+                # No vendor has any; what else is installed is not looked for.
+                ws="none",
                 lifespan="off",
                 # Logging is the project's whose tests these are.
                 log_config=None,

@@ -10,7 +10,7 @@ from loyalty_gateway.traffic.findings import Report
 from loyalty_gateway.traffic.har import read_har, write_har
 from loyalty_gateway.traffic.ndjson import read_ndjson
 from loyalty_gateway.traffic.recordings import kept_exchanges
-from loyalty_gateway.traffic.telling import render_json, render_report
+from loyalty_gateway.traffic.telling import counted, render_json, render_report
 from loyalty_gateway.traffic.traffic import Traffic
 
 
@@ -29,11 +29,20 @@ def read_exchanges(path: Path) -> Iterator[Exchange]:
 
 
 def judge_files(files: Sequence[Path], traffic: Traffic) -> Report:
-    """What the recordings show; raises ConfigurationError as ``read_exchanges`` does."""
+    """What the recordings show.
+
+    Raises:
+        ConfigurationError: as ``read_exchanges`` does; or no exchange is any vendor's.
+    """
     for path in files:
         for exchange in read_exchanges(path):
             traffic.add(exchange)
-    return traffic.report()
+    report = traffic.report()
+    if not report.exchanges:
+        seen = counted(report.others, "exchange")
+        what = f"nothing was judged: {seen}, and no vendor's; --vendor names whose all are"
+        raise ConfigurationError(", ".join(map(str, files)), what)
+    return report
 
 
 def tell(report: Report, out: TextIO, *, as_json: bool) -> bool:
@@ -42,12 +51,22 @@ def tell(report: Report, out: TextIO, *, as_json: bool) -> bool:
     return not report.findings
 
 
-def write_archive(folder: Path, file: Path) -> int:
-    """Writes the exchanges that a gateway kept as an HTTP Archive, and gives their number."""
+def write_archive(folder: Path, file: Path) -> tuple[int, int]:
+    """Writes the exchanges that a gateway kept as an HTTP Archive, which is whole or not there.
+
+    Gives their number, and that of the lines that could not be read; raises ConfigurationError.
+    """
+    if not folder.is_dir():
+        raise ConfigurationError(str(folder), "is no folder; is it the recording.folder of a gateway?")
+    unreadable: list[Unreadable] = []
+    new = file.with_name(f"{file.name}.new")
     try:
-        with file.open("wb") as out:
-            return write_har(kept_exchanges(folder), out)
+        try:
+            with new.open("wb") as out:
+                count = write_har(kept_exchanges(folder, unreadable.append), out)
+            new.replace(file)
+        finally:
+            new.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigurationError(str(file), f"cannot be written: {error.strerror}") from error
-    except Unreadable as error:
-        raise ConfigurationError(error.where, error.what) from error
+    return count, len(unreadable)

@@ -1,6 +1,7 @@
 """What exchanges show, counted: each finding once, however often it was seen."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
@@ -12,7 +13,7 @@ from loyalty_gateway.traffic.exchange import Exchange
 from loyalty_gateway.traffic.judging import Judged
 from loyalty_gateway.traffic.redaction import Example, Redactor
 
-MOST_FINDINGS: Final = 1_000
+MOST_OF_A_KIND: Final = 500
 UNKNOWN_OPERATION: Final = "-"
 
 Key = tuple[str, str, str, str, str, str]
@@ -46,7 +47,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """All findings, those seen most first, and what was covered.
 
     ``others`` are exchanges that are no vendor's; ``not_kept`` are sightings beyond the most findings that are
-    kept; ``not_judged`` are exchanges that were dropped since too many came at once.
+    kept of their kind; ``not_judged`` are exchanges that were dropped since too many came at once.
     """
 
     exchanges: int
@@ -69,9 +70,13 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Findings:
-    """Collects what exchanges show, in bounded memory."""
+    """Collects what exchanges show, in bounded memory.
 
-    def __init__(self, most: int = MOST_FINDINGS) -> None:
+    Args:
+        most: findings of each kind, so that whoever scans for paths takes no room from what clients do.
+    """
+
+    def __init__(self, most: int = MOST_OF_A_KIND) -> None:
         self.exchanges = 0
         self.others = 0
         self.not_kept = 0
@@ -79,6 +84,7 @@ class Findings:
         self.coverage = Coverage()
         self._most = most
         self._found: dict[Key, Finding] = {}
+        self._kinds: Counter[str] = Counter()
 
     def add(self, exchange: Exchange, path: str, judged: Judged, redactor: Redactor, vendor: str) -> None:
         """Counts what one exchange shows, each thing once."""
@@ -95,9 +101,7 @@ class Findings:
             known = self._found.get(key)
             if known is not None:
                 self._found[key] = _seen_again(known, 1, exchange.time, exchange.time)
-            elif len(self._found) >= self._most:
-                self.not_kept += 1
-            else:
+            elif self._has_room(key, 1):
                 self._found[key] = Finding(
                     fingerprint=_fingerprint(key),
                     kind=observation.kind,
@@ -125,10 +129,17 @@ class Findings:
             known = self._found.get(key)
             if known is not None:
                 self._found[key] = _seen_again(known, finding.count, finding.first_seen, finding.last_seen)
-            elif len(self._found) >= self._most:
-                self.not_kept += finding.count
-            else:
+            elif self._has_room(key, finding.count):
                 self._found[key] = finding
+
+    def _has_room(self, key: Key, count: int) -> bool:
+        """Takes room for a finding, or counts its sightings as not kept."""
+        kind = key[0]
+        if self._kinds[kind] >= self._most:
+            self.not_kept += count
+            return False
+        self._kinds[kind] += 1
+        return True
 
     def snapshot(self) -> Snapshot:
         """All of it as it is now."""

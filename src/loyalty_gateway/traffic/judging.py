@@ -12,7 +12,7 @@ from loyalty_gateway.routing import Match, Paths
 from loyalty_gateway.spec import Contract, Defect, Fields, OperationContract
 from loyalty_gateway.spec.fields import Place, without
 from loyalty_gateway.traffic.exchange import Exchange, Message
-from loyalty_gateway.traffic.masking import shown_method, shown_name
+from loyalty_gateway.traffic.masking import UNTOLD, shown_method, shown_name
 from loyalty_gateway.vendor import Answer, Operation, Request, Vendor
 
 Kind = Literal["undocumented operation", "undocumented field", "undocumented status", "violation"]
@@ -116,8 +116,11 @@ class Judge:
         )
 
     def shown_path(self, path: str) -> str:
-        """A path that the document does not know, with ``*`` for whatever is no word of the document's."""
-        return "/".join(step if step in self._words else shown_name(step) for step in path.split("/"))
+        """A path that the document does not know, with ``*`` for whatever is no step of the document's.
+
+        Credentials and customers travel in paths, and may read like any word.
+        """
+        return "/".join(step if step in self._words else UNTOLD for step in path.split("/"))
 
     def _of_request(
         self,

@@ -1,6 +1,6 @@
 """Recordings of one exchange a line, as the gateway writes them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -37,16 +37,32 @@ class _Line(msgspec.Struct, frozen=True, kw_only=True):
 _decode = msgspec.json.Decoder(_Line).decode
 
 
-def read_ndjson(path: Path) -> Iterator[Exchange]:
-    """The exchanges of the file, one after the other; raises Unreadable at the first line that is none."""
+def read_ndjson(path: Path, on_unreadable: Callable[[Unreadable], None] | None = None) -> Iterator[Exchange]:
+    """The exchanges of the file, one after the other.
+
+    Args:
+        path: the file.
+        on_unreadable: is told of each line that is none, which is passed over; otherwise the first one is raised.
+    """
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
-            if line.strip():
-                where = f"{path} line {number}"
-                try:
-                    yield _exchange(_decode(line), where)
-                except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                    raise Unreadable(where, "is no exchange") from error
+            if not line.strip():
+                continue
+            try:
+                exchange = _read(line, f"{path} line {number}")
+            except Unreadable as unreadable:
+                if on_unreadable is None:
+                    raise
+                on_unreadable(unreadable)
+            else:
+                yield exchange
+
+
+def _read(line: bytes, where: str) -> Exchange:
+    try:
+        return _exchange(_decode(line), where)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Unreadable(where, "is no exchange") from error
 
 
 def _exchange(line: _Line, where: str) -> Exchange:

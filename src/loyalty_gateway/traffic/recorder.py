@@ -58,7 +58,7 @@ class Recorder:
         self._recordings = recordings
         self._keeps_exchanges = keeps_exchanges
         self._on_dropped = on_dropped
-        self._waiting: SimpleQueue[tuple[float, Passed] | None] = SimpleQueue()
+        self._waiting: SimpleQueue[tuple[float, int, Passed] | None] = SimpleQueue()
         # Each is written by one side only, so that neither needs a lock.
         self._taken = self._done = self._taken_bytes = self._done_bytes = self._dropped = 0
         self._thread: threading.Thread | None = None
@@ -73,8 +73,8 @@ class Recorder:
         self._thread.start()
 
     def take(self, passed: Passed) -> None:
-        """Takes an exchange, or drops it; costs a microsecond."""
-        size = len(passed.sent.content) + len(passed.body or b"")
+        """Takes an exchange, or drops it; costs some microseconds."""
+        size = _size(passed)
         if (
             self._taken - self._done >= _MOST_WAITING
             or self._taken_bytes - self._done_bytes + size > _MOST_WAITING_BYTES
@@ -84,7 +84,7 @@ class Recorder:
             return
         self._taken += 1
         self._taken_bytes += size
-        self._waiting.put((time.time(), passed))
+        self._waiting.put((time.time(), size, passed))
 
     def report(self) -> Report:
         """What was found so far; waits some seconds for what was taken before, so not for the event loop."""
@@ -126,7 +126,7 @@ class Recorder:
         if self._recordings is not None:
             self._recordings.close()
 
-    def _judge(self, moment: float, passed: Passed) -> None:
+    def _judge(self, moment: float, size: int, passed: Passed) -> None:
         started = time.perf_counter()
         try:
             exchange = _exchange(moment, passed)
@@ -136,7 +136,7 @@ class Recorder:
                 self._recordings.keep(seen.whose.redactor.redacted(exchange, seen.path, seen.judged))
         except Exception as error:  # noqa: BLE001 - one exchange that cannot be judged ends nothing
             _LOG.warning("an exchange could not be judged: %s at %s", type(error).__name__, frames_of(error)[-1])
-        self._done_bytes += len(passed.sent.content) + len(passed.body or b"")
+        self._done_bytes += size
         self._done += 1
         self._hurry.wait((time.perf_counter() - started) * (1 / _SHARE - 1))
 
@@ -147,6 +147,16 @@ class Recorder:
             self._traffic.findings.not_judged = self._dropped
             snapshot = self._traffic.findings.snapshot()
         self._recordings.save(snapshot)
+
+
+def _size(passed: Passed) -> int:
+    """The bytes that it holds while it waits."""
+    sent = passed.sent
+    held = len(passed.path) + len(passed.query) + len(passed.body or b"") + len(sent.content)
+    for headers in (passed.headers, sent.headers):
+        for name, value in headers:
+            held += len(name) + len(value)
+    return held
 
 
 def _exchange(moment: float, passed: Passed) -> Exchange:

@@ -3,14 +3,15 @@
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
 import msgspec
 
 from loyalty_gateway.problem import ConfigurationError
-from loyalty_gateway.traffic.exchange import Exchange
+from loyalty_gateway.traffic.exchange import Exchange, Unreadable
 from loyalty_gateway.traffic.findings import Findings, Snapshot
 from loyalty_gateway.traffic.ndjson import ndjson_line, read_ndjson
 
@@ -25,7 +26,7 @@ class Recordings:
 
     Args:
         folder: where it is.
-        largest_bytes: of all exchanges together; the oldest file of them goes when there are more.
+        largest_bytes: of all files together; the oldest go when there are more.
     """
 
     def __init__(self, folder: Path, largest_bytes: int) -> None:
@@ -36,6 +37,7 @@ class Recordings:
         self._number = 0
         self._written = 0
         self._file: BinaryIO | None = None
+        self._path: Path | None = None
         self._warned = False
 
     def open(self) -> None:
@@ -57,6 +59,7 @@ class Recordings:
             assert self._file is not None
             self._file.write(line)
             self._written += len(line)
+            self._warned = False
         except OSError as error:
             self._warn(error)
 
@@ -67,10 +70,14 @@ class Recordings:
         try:
             if self._file is not None:
                 self._file.flush()
+                if self._path is not None and not self._path.exists():
+                    # Another gateway took it away, or the folder was emptied: the next exchange begins a file.
+                    self.close()
             with _private(new) as file:
                 file.write(msgspec.json.encode(snapshot))
             new.replace(path)
             self._prune()
+            self._warned = False
         except OSError as error:
             self._warn(error)
 
@@ -83,26 +90,38 @@ class Recordings:
     def _next_file(self) -> None:
         self.close()
         self._number += 1
-        self._file = _private(self._folder / f"{_EXCHANGES}{self._run}-{self._number:06}.ndjson")
+        self._path = self._folder / f"{_EXCHANGES}{self._run}-{self._number:06}.ndjson"
+        self._file = _private(self._path)
         self._written = 0
         self._prune()
 
     def _prune(self) -> None:
-        """Of each kind, takes the oldest files away until the others have room."""
-        for pattern in (f"{_EXCHANGES}*.ndjson", f"{_FINDINGS}*.json"):
-            files = sorted(self._folder.glob(pattern))
-            whole = sum(path.stat().st_size for path in files)
-            room = self._largest_bytes - self._largest_bytes // _FILES_IN_ALL
-            for path in files[:-1]:
-                if whole <= room:
-                    break
-                whole -= path.stat().st_size
+        """Takes the oldest files away until the others have room: exchanges first, since findings say more."""
+        patterns = (f"{_EXCHANGES}*.ndjson", f"{_FINDINGS}*.json")
+        paths = [path for pattern in patterns for path in sorted(self._folder.glob(pattern))]
+        sizes = {path: _size(path) for path in paths}
+        own = {self._path, self._folder / f"{_FINDINGS}{self._run}.json"}
+        room = self._largest_bytes - self._largest_bytes // _FILES_IN_ALL
+        whole = sum(sizes.values())
+        for path in paths:
+            if whole <= room:
+                break
+            if path not in own:
+                whole -= sizes[path]
                 path.unlink(missing_ok=True)
 
     def _warn(self, error: OSError) -> None:
         if not self._warned:
             self._warned = True
             _LOG.warning("recording.folder: %s cannot be written: %s", self._folder, error.strerror)
+
+
+def _size(path: Path) -> int:
+    """In bytes; 0 of a file that another gateway has taken away."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _private(path: Path) -> BinaryIO:
@@ -123,7 +142,9 @@ def kept_findings(folder: Path) -> Findings:
     return findings
 
 
-def kept_exchanges(folder: Path) -> Iterator[Exchange]:
-    """The exchanges kept there, oldest first; raises Unreadable."""
+def kept_exchanges(folder: Path, on_unreadable: Callable[[Unreadable], None]) -> Iterator[Exchange]:
+    """The exchanges kept there, oldest first; ``on_unreadable`` is told of lines that are none."""
     for path in sorted(folder.glob(f"{_EXCHANGES}*.ndjson")):
-        yield from read_ndjson(path)
+        # The gateway that records there takes old files away meanwhile.
+        with suppress(FileNotFoundError):
+            yield from read_ndjson(path, on_unreadable)
