@@ -104,6 +104,9 @@ def test_an_overlay_action_is_named_only_if_it_decided(hold: Held, contracts: di
     assert (as_published.as_published, as_published.outcome) == (Outcome.VIOLATED, Outcome.HELD)
 
 
+_ALWAYS = 16
+"""So many of the wrong servers are found out in every run of the tests, and all of them in the slow suite."""
+
 _WRONG: list[tuple[str, Spoil, tuple[str, ...], int, str]] = [
     (
         "bitbybit",
@@ -172,7 +175,11 @@ _WRONG: list[tuple[str, Spoil, tuple[str, ...], int, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("vendor", "spoil", "operations", "rounds", "check"), _WRONG, ids=[one[1].__name__ for one in _WRONG]
+    ("vendor", "spoil", "operations", "rounds", "check"),
+    [
+        pytest.param(*one, id=one[1].__name__, marks=[] if number < _ALWAYS else [pytest.mark.slow])
+        for number, one in enumerate(_WRONG)
+    ],
 )
 def test_a_broken_promise_is_named(  # noqa: PLR0917
     vendor: str, spoil: Spoil, operations: tuple[str, ...], rounds: int, check: str, hold: Held
@@ -241,7 +248,9 @@ def test_a_probe_that_time_ends_has_no_verdict(hold: Held) -> None:
     assert report.exit_status == 2
 
 
-@pytest.mark.parametrize("vendor", sorted(discover()))
+@pytest.mark.parametrize(
+    "vendor", [pytest.param(one, marks=[] if one == "mage" else [pytest.mark.slow]) for one in sorted(discover())]
+)
 def test_a_right_server_that_is_slow_is_accused_of_nothing_in_a_short_run(vendor: str, hold: Held) -> None:
     report = hold(vendor, wrong_servers.slowly, seconds=4)
 
