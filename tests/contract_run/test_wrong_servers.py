@@ -104,7 +104,7 @@ def test_an_overlay_action_is_named_only_if_it_decided(hold: Held, contracts: di
     assert (as_published.as_published, as_published.outcome) == (Outcome.VIOLATED, Outcome.HELD)
 
 
-_ALWAYS = 16
+_ALWAYS = 12
 """So many of the wrong servers are found out in every run of the tests, and all of them in the slow suite."""
 
 _WRONG: list[tuple[str, Spoil, tuple[str, ...], int, str]] = [

@@ -322,6 +322,7 @@ def _hasty_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "_PAUSE_SECONDS", 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_a_move_with_a_kill_of_each_process_loses_and_doubles_nothing_and_shows_no_failure_of_its_own(
     tmp_path: Path, kind: Kind
