@@ -442,7 +442,7 @@ chunks = st.integers(1, 3)
 
 def test_whether_it_is_put_off_makes_no_difference_to_anybody(new_store: NewStore) -> None:
     with new_store() as store:
-        examples = store.examples(60)
+        examples = store.examples(30)
 
     @settings(max_examples=examples, deadline=None)
     @given(st.lists(for_everyone | for_some | updates | queries | histories | lists | chunks, max_size=12))

@@ -85,7 +85,7 @@ def told(new_store: NewStore) -> Iterator[tuple[Opened, list[Entry]]]:
 def test_a_page_of_a_history_is_what_a_look_at_every_entry_gives(told: tuple[Opened, list[Entry]]) -> None:
     opened, entries = told
 
-    @settings(deadline=None, max_examples=opened.store.examples(300))
+    @settings(deadline=None, max_examples=opened.store.examples(150))
     @given(query=_queries())
     def hold_against_a_look_at_every_entry(query: HistoryQuery) -> None:
         _hold_against_a_look_at_every_entry(opened, entries, query)

@@ -552,7 +552,7 @@ def _run(new_store: NewStore, *, examples: int, steps: int) -> None:
 def test_any_history_of_a_ledger_is_the_books(new_store: NewStore) -> None:
     print(f"LOYALTY_GATEWAY_SEED={SEED}")  # noqa: T201 - to repeat the run
 
-    _run(new_store, examples=50, steps=25)
+    _run(new_store, examples=25, steps=25)
 
 
 @pytest.mark.slow

@@ -206,7 +206,7 @@ def test_every_vendors_reading_agrees_with_the_ledger(start_gateway: StartGatewa
     config = demo_config()
     config["merchants"]["demo"]["tiers"] = [{"name": name, "points_required": points} for name, points in _TIERS]
     with new_store() as store:
-        examples = store.examples(20)
+        examples = store.examples(12)
 
     @settings(max_examples=examples, deadline=None)
     @given(steps=_STEPS)
