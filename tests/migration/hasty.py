@@ -9,9 +9,9 @@ from loyalty_gateway.migration import follower
 from loyalty_gateway.upstream import connections, intents, lists, settling
 
 if __name__ == "__main__":
-    vars(intents).update(LEASE_SECONDS=3)
+    vars(intents).update(LEASE_SECONDS=3, HELD_SECONDS=2)
     vars(lists).update(LEASE_SECONDS=3)
-    vars(settling).update(LEASE_SECONDS=3, _HELD_EVERY_SECONDS=1)
+    vars(settling).update(LEASE_SECONDS=3, HELD_SECONDS=2, _HELD_EVERY_SECONDS=1)
     vars(connections).update(_PAUSE_SECONDS=0.5)
     vars(follower).update(_LEASE_SECONDS=3, _HOLD_EVERY_SECONDS=1)
     main()
