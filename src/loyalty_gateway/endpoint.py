@@ -181,7 +181,8 @@ class Endpoint:
             await self._look_back(exchange, scope, received)
         self._record(exchange, sent.status, exchange.code.value if exchange.code is not None else None, seconds)
         if self._recorder is not None:
-            self._recorder.take(_passed(self._vendor.name, scope, path, exchange.raw_body, sent, seconds))
+            asked = (scope["method"], path, scope["query_string"], scope["headers"], exchange.raw_body)
+            self._recorder.take(Passed(self._vendor.name, *asked, sent, seconds))
 
     def _received(self, scope: Scope) -> Request:
         return Request(
@@ -535,12 +536,6 @@ def _sent(answer: Answer, content: bytes, exchange: Exchange) -> Received:
 async def _respond(send: Send, sent: Received, *, head: bool) -> None:
     await send({"type": "http.response.start", "status": sent.status, "headers": sent.headers})
     await send({"type": "http.response.body", "body": b"" if head else sent.content})
-
-
-def _passed(  # noqa: PLR0913, PLR0917 - the parts of an exchange
-    vendor: str, scope: Scope, path: str, body: bytes | None, sent: Received, seconds: float
-) -> Passed:
-    return Passed(vendor, scope["method"], path, scope["query_string"], scope["headers"], body, sent, seconds)
 
 
 _encode = msgspec.json.Encoder().encode

@@ -22,7 +22,7 @@ from loyalty_gateway.customer import CustomerQuery, CustomersQuery, HistoryQuery
 from loyalty_gateway.problem import Code, Problem
 from loyalty_gateway.spec import specs_folder
 from loyalty_gateway.spec.judge import Spoken
-from loyalty_gateway.spec.lines import operation_lines
+from loyalty_gateway.spec.positions import Positions
 from loyalty_gateway.vendor import Operation
 
 _BATCH: Final = 8
@@ -108,10 +108,15 @@ def run(setup: Setup, *, seconds: float, seed: int, on_progress: OnProgress, rou
 
 def _lines(setup: Setup) -> dict[str, int]:
     """The line of each operation in the published document, by its id."""
-    lines = operation_lines(specs_folder() / f"{setup.vendor.name}.yaml")
+    path = specs_folder() / f"{setup.vendor.name}.yaml"
+    if not path.exists():
+        return {}
+    positions = Positions(path)
     described = {one.id: setup.described(one) for one in setup.vendor.operations}
-    places = {name: (one.method, one.template) for name, one in described.items()}
-    return {name: lines[place] for name, place in places.items() if place in lines}
+    return {
+        name: positions.at(f"/paths/{one.template.replace('/', '~1')}/{one.method.lower()}")[0]
+        for name, one in described.items()
+    }
 
 
 def _documented(stage: Stage, conformance: Conformance, note: Callable[[str], None]) -> None:
