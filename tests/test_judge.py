@@ -95,10 +95,44 @@ def test_every_constraint_of_a_request_is_listed() -> None:
     listed = Judge(_document("3.1.0", schema)).constraints("POST", "/points")
 
     assert listed == {
-        ("query", "page", "required"),
-        ("query", "page", "type"),
-        ("query", "page", "minimum"),
-        ("body", "", "type"),
-        ("body", "", "required"),
-        ("body", "/points", "minimum"),
+        Finding("query", "page", "required"),
+        Finding("query", "page", "type"),
+        Finding("query", "page", "minimum"),
+        Finding("body", "", "type"),
+        Finding("body", "", "required"),
+        Finding("body", "/points", "minimum"),
     }
+
+
+def test_of_an_answer_those_constraints_are_met_that_something_in_it_is_about() -> None:
+    answered = {
+        "type": "object",
+        "properties": {"points": {"minimum": 1}, "tiers": {"items": {"enum": ["gold"]}}},
+        "if": {"properties": {"points": {"maximum": 5}}},
+        "then": {"required": ["tiers"]},
+        "else": {"maxProperties": 3, "properties": {"note": {"type": "string"}}},
+    }
+    content = {"application/json": {"schema": answered}}
+    header = {"X-Left": {"schema": {"type": "integer"}}}
+    document = _document("3.1.0", {})
+    document["paths"]["/points"]["post"]["responses"] = {"200": {"headers": header, "content": content}}
+    judge = Judge(document)
+
+    def met(*answer: Answer) -> set[str]:
+        return {str(one) for one in judge.answer_constraints("POST", "/points", 200, *answer)}
+
+    every = {
+        "headers X-Left: type",
+        "body of 200: type",
+        "body of 200 /points: minimum",
+        "body of 200 /tiers/*: enum",
+        "body of 200: required",
+        "body of 200 /note: type",
+    }
+    assert met() == every
+    assert met(Answer(200, {})) == {"body of 200: type", "body of 200: required"}
+    assert met(Answer(200, {"points": 7, "tiers": []})) == {"body of 200: type", "body of 200 /points: minimum"}
+    assert met(Answer(200, {"points": 2, "tiers": ["gold"], "note": "x"}, {"x-left": "3"})) == every - {
+        "body of 200 /note: type"
+    }
+    assert met(Answer(200, text="<p>", media_type="text/html")) == set()

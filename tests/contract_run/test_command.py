@@ -11,9 +11,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 import yaml
+from spoiling import Answered, Asked, Gateway, SpoiledApp, listening
 from test_wrong_servers import unhurried
 from typer.testing import CliRunner, Result
-from wrong_servers import Answered, Asked, Gateway, SpoiledApp, listening, right
+from wrong_servers import right
 
 from conftest import ROOT
 from loyalty_gateway.app import create_app

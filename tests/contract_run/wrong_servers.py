@@ -1,64 +1,27 @@
-"""Servers that break one promise each: the gateway itself behind something that spoils what goes by."""
+"""Servers that break one promise each, and the check that finds it."""
 
 import asyncio
-import json
-import socket
-import threading
-import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
-import uvicorn
+from spoiling import Answered, Asked, Gateway, Spoil
 
 _LONGER_THAN_A_RUN = 6.0
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A request on its way in."""
+class WrongServer:
+    """A vendor's server that breaks a promise at one operation.
 
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: bytes
+    ``found_by`` is the check that is to find it, ``breaks_too`` what else does not hold because of it; ``rounds``
+    of generated requests are needed.
+    """
 
-    @property
-    def json(self) -> Any:
-        try:
-            return json.loads(self.body)
-        except ValueError:
-            return None
-
-    def saying(self, **fields: Any) -> "Asked":
-        """The same with other fields in its body."""
-        return replace(self, body=json.dumps({**self.json, **fields}).encode())
-
-    def without(self, name: str) -> "Asked":
-        return replace(self, headers={key: value for key, value in self.headers.items() if key != name})
-
-
-@dataclass(frozen=True)
-class Answered:
-    """An answer on its way out."""
-
-    status: int
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body) if self.body else None
-
-    def telling(self, value: Any, status: int | None = None) -> "Answered":
-        body = json.dumps(value).encode()
-        headers = {**self.headers, "content-type": "application/json"}
-        return Answered(status or self.status, headers, body)
-
-
-Gateway = Callable[[Asked], Awaitable[Answered]]
-Spoil = Callable[[Asked, Gateway], Awaitable[Answered]]
+    vendor: str
+    spoil: Spoil
+    operation: str
+    found_by: str
+    breaks_too: tuple[str, ...] = ()
+    rounds: int = 0
 
 
 async def right(asked: Asked, gateway: Gateway) -> Answered:
@@ -132,7 +95,12 @@ async def forgets_what_a_key_was_for(asked: Asked, gateway: Gateway) -> Answered
 
 async def floors(asked: Asked, gateway: Gateway) -> Answered:
     answer = await gateway(asked)
-    while answer.status == 422 and asked.path.endswith("/remove_points") and asked.json["points"] > 1:
+    while (
+        b"points" in answer.body
+        and answer.status == 422
+        and asked.path.endswith("/remove_points")
+        and asked.json["points"] > 1
+    ):
         asked = asked.saying(points=asked.json["points"] // 2)
         answer = await gateway(asked)
     return answer
@@ -143,7 +111,7 @@ async def refuses_instead_of_flooring(asked: Asked, gateway: Gateway) -> Answere
     if isinstance(wanted, int) and wanted < 0:
         reading = replace(asked, method="GET", path=asked.path.removesuffix("/points"), body=b"")
         shown = await gateway(reading)
-        if shown.status == 200 and shown.json["data"]["attributes"]["point_balance"] + wanted < 0:
+        if shown.status == 200 and shown.json["data"]["attributes"]["current_points"] + wanted < 0:
             error = {"status": "400", "title": "Bad Request", "detail": "Not enough points"}
             return Answered(400).telling({"errors": [error]})
     return await gateway(asked)
@@ -232,7 +200,8 @@ async def forgets_what_was_earned(asked: Asked, gateway: Gateway) -> Answered:
 
 async def takes_the_excluded(asked: Asked, gateway: Gateway) -> Answered:
     answer = await gateway(asked)
-    return replace(answer, status=200) if answer.status == 403 and asked.path.endswith("/points") else answer
+    excludes = answer.status == 403 and b"exclud" in answer.body
+    return replace(answer, status=200) if excludes and asked.path.endswith("/points") else answer
 
 
 async def shares_an_address(asked: Asked, gateway: Gateway) -> Answered:
@@ -310,136 +279,155 @@ async def tells_too_much(_asked: Asked, _gateway: Gateway) -> Answered:
     return Answered(200).telling({"message": "x" * 9_000_000})
 
 
-class SpoiledApp:
-    """An ASGI application that hands whole requests and answers to whoever spoils them."""
-
-    def __init__(self, app: Any, spoil: Spoil) -> None:
-        self._app = app
-        self._spoil = spoil
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        body, more = b"", True
-        while more:
-            message = await receive()
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        raw_path = scope["raw_path"].decode("latin-1")
-
-        async def gateway(asked: Asked) -> Answered:
-            return await self._asked({**scope, "query_string": scope["query_string"]}, asked)
-
-        answer = await self._spoil(Asked(scope["method"], raw_path, headers, body), gateway)
-        told = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()]
-        told = [(name, value) for name, value in told if name != b"content-length"]
-        if answer.status != 204:
-            told.append((b"content-length", str(len(answer.body)).encode()))
-        await send({"type": "http.response.start", "status": answer.status, "headers": told})
-        await send({"type": "http.response.body", "body": answer.body})
-
-    async def _asked(self, scope: Mapping[str, Any], asked: Asked) -> Answered:
-        headers = {**asked.headers, "content-length": str(len(asked.body))}
-        inner = {
-            **scope,
-            "method": asked.method,
-            "raw_path": asked.path.encode("latin-1"),
-            "path": asked.path,
-            "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()],
-        }
-        sent: list[Any] = []
-
-        async def receive() -> Any:
-            return {"type": "http.request", "body": asked.body, "more_body": False}
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        await self._app(inner, receive, send)
-        start, *parts = sent
-        told = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in start["headers"]}
-        return Answered(start["status"], told, b"".join(part.get("body", b"") for part in parts))
-
-
-@contextmanager
-def listening(app: Any) -> Iterator[str]:
-    """The application on a free port, in a thread; gives its address."""
-    with socket.create_server(("127.0.0.1", 0)) as bound:
-        server = uvicorn.Server(uvicorn.Config(app, lifespan="on", log_level="warning", access_log=False))
-        thread = threading.Thread(target=server.run, args=([bound],))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{bound.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
-
-
-@contextmanager
-def hanging_up() -> Iterator[str]:
-    """A server that takes every request and answers none; gives its address."""
-    with socket.create_server(("127.0.0.1", 0)) as bound:
-
-        def serve() -> None:
-            while True:
-                taken, _ = bound.accept()
-                with taken:
-                    if not taken.recv(65_536):
-                        return
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{bound.getsockname()[1]}"
-        finally:
-            with socket.create_connection(bound.getsockname()):
-                pass
-            thread.join()
-
-
-@contextmanager
-def answering(answer: Callable[[socket.socket, int], bool]) -> Iterator[str]:
-    """A server that has each connection, and its number, answered, until that gives false; gives its address."""
-    with socket.create_server(("127.0.0.1", 0)) as bound:
-        is_over = threading.Event()
-
-        def serve() -> None:
-            number = 0
-            while not is_over.is_set():
-                taken, _ = bound.accept()
-                with taken:
-                    if not answer(taken, number):
-                        bound.close()
-                        return
-                number += 1
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        address = bound.getsockname()
-        try:
-            yield f"http://127.0.0.1:{address[1]}"
-        finally:
-            is_over.set()
-            with suppress(OSError), socket.create_connection(address):
-                pass
-            thread.join()
-
-
-def trickle(taken: socket.socket, _number: int) -> bool:
-    """A header of an answer, a letter at a time, for as long as somebody listens."""
-    with suppress(OSError):
-        if taken.recv(65_536):
-            taken.sendall(b"HTTP/1.1 200 OK\r\nx-long: ")
-            while True:
-                taken.sendall(b"x")
-                time.sleep(0.05)
-    return True
-
-
-def leave(taken: socket.socket, number: int) -> bool:
-    """Two answers, and after them nobody is there."""
-    if taken.recv(65_536):
-        taken.sendall(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-    return number < 1
+WRONG_SERVERS = (
+    WrongServer(
+        "bitbybit",
+        wrong_status,
+        "adjustCustomerPoints",
+        "conformance/status/adjustCustomerPoints",
+        breaks_too=(
+            "parity/addition",
+            "parity/deduction",
+            "parity/history",
+            "parity/shown",
+            "parity/whole_floats",
+        ),
+    ),
+    WrongServer(
+        "mage",
+        wrong_envelope,
+        "adjustPoints",
+        "conformance/body/adjustPoints",
+        breaks_too=(
+            "parity/excluded",
+            "parity/invalid",
+            "parity/key_reused",
+            "parity/media_type",
+            "parity/scope",
+            "parity/unknown_customer",
+        ),
+    ),
+    WrongServer(
+        "bitbybit",
+        number_for_string,
+        "getLoyaltyWallet",
+        "conformance/body/getLoyaltyWallet",
+        breaks_too=("parity/look_up",),
+    ),
+    WrongServer("bitbybit", missing_header, "getLoyaltyWallet", "parity/rate_limit_headers"),
+    WrongServer(
+        "mage",
+        dropped_field,
+        "adjustPoints",
+        "parity/addition",
+        breaks_too=(
+            "conformance/body/adjustPoints",
+            "parity/deduction",
+            "parity/whole_floats",
+        ),
+    ),
+    WrongServer(
+        "salla",
+        takes_the_forbidden,
+        "updateCustomerLoyaltyPoints",
+        "conformance/invalid-requests/updateCustomerLoyaltyPoints",
+        rounds=2,
+        breaks_too=("parity/shown",),
+    ),
+    WrongServer(
+        "loyaltylion",
+        refuses_the_admitted,
+        "customers.listCustomers",
+        "conformance/valid-requests/customers.listCustomers",
+        breaks_too=(
+            "parity/list_pages",
+            "parity/look_up",
+            "parity/missing_credentials",
+            "parity/shown",
+        ),
+    ),
+    WrongServer(
+        "mage", refuses_admitted_additions, "adjustPoints", "conformance/valid-requests/adjustPoints", rounds=1
+    ),
+    WrongServer("mage", applies_again, "adjustPoints", "parity/replay", breaks_too=("parity/key_reused",)),
+    WrongServer("mage", forgets_what_a_key_was_for, "adjustPoints", "parity/key_reused"),
+    WrongServer(
+        "loyaltylion",
+        floors,
+        "customers.removePointsFromCustomer",
+        "parity/overdraft",
+        breaks_too=("parity/shown",),
+    ),
+    WrongServer("mage", refuses_instead_of_flooring, "adjustPoints", "parity/overdraft"),
+    WrongServer(
+        "salla",
+        ignores_credentials,
+        "List-Customers",
+        "parity/missing_credentials",
+        breaks_too=("parity/wrong_credentials",),
+    ),
+    WrongServer("salla", lets_readers_write, "updateCustomerLoyaltyPoints", "parity/scope"),
+    WrongServer(
+        "mage",
+        answers_a_page,
+        "adjustPoints",
+        "conformance/media-type/adjustPoints",
+        breaks_too=(
+            "parity/unknown_path",
+            "parity/unknown_customer",
+        ),
+    ),
+    WrongServer(
+        "salla", applies_half_a_list, "updateCustomerLoyaltyPoints", "parity/list", breaks_too=("parity/shown",)
+    ),
+    WrongServer(
+        "salla", resets_nothing, "updateCustomerLoyaltyPoints", "parity/reset", breaks_too=("parity/shown",)
+    ),
+    WrongServer("yotpo", tells_a_limit_that_never_shrinks, "adjustPoints", "parity/rate_limit_headers"),
+    WrongServer(
+        "bitbybit",
+        breaks_down,
+        "listCustomers",
+        "conformance/server-errors/listCustomers",
+        rounds=1,
+        breaks_too=("parity/shown",),
+    ),
+    WrongServer("loyaltylion", forgets_the_history, "customers.addPointsToCustomer", "parity/history"),
+    WrongServer(
+        "loyaltylion",
+        adds_twice,
+        "customers.addPointsToCustomer",
+        "parity/addition",
+        breaks_too=(
+            "parity/history",
+            "parity/shown",
+            "parity/whole_floats",
+        ),
+    ),
+    WrongServer("bitbybit", knows_one_key_header, "getLoyaltyWallet", "parity/credential_forms"),
+    WrongServer("bitbybit", forgets_its_further_path, "getLoyaltyWallet", "parity/path_alias"),
+    WrongServer("bitbybit", calls_every_key_missing, "getLoyaltyWallet", "parity/wrong_credentials"),
+    WrongServer(
+        "bitbybit",
+        shares_an_address,
+        "createCustomer",
+        "parity/conflict",
+        breaks_too=("conformance/body/createCustomer",),
+    ),
+    WrongServer("bitbybit", tells_the_oldest_first, "getLoyaltyPointHistory", "parity/history_pages"),
+    WrongServer("mage", dislikes_decimal_points, "adjustPoints", "parity/whole_floats"),
+    WrongServer("mage", forgets_what_was_earned, "adjustPoints", "parity/lifetime"),
+    WrongServer(
+        "mage",
+        takes_the_excluded,
+        "adjustPoints",
+        "parity/excluded",
+        breaks_too=("conformance/body/adjustPoints",),
+    ),
+    WrongServer("mage", forgets_birthdays, "updateCustomer", "parity/update"),
+    WrongServer("mage", fills_its_pages, "listCustomers", "parity/list_pages"),
+    WrongServer(
+        "yotpo", knows_no_email, "retrieveStoreCustomerDetails", "parity/look_up", breaks_too=("parity/shown",)
+    ),
+    WrongServer("loyaltylion", links_to_no_page, "customers.listTransactionsForCustomer", "parity/shown"),
+)

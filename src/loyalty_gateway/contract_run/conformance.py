@@ -48,8 +48,8 @@ class Conformance:
         self._judged: dict[tuple[str, str], Judged] = {}
         self._decisions: dict[str, tuple[int, str]] = {}
         self._attributed: dict[tuple[object, ...], tuple[_Turn, ...]] = {}
-        self._statuses: dict[str, set[str]] = {}
-        self._constraints: dict[str, set[tuple[str, str, str]]] = {}
+        self._statuses: dict[str, set[int]] = {}
+        self._constraints: dict[str, set[Finding]] = {}
 
     # Answers
 
@@ -59,7 +59,9 @@ class Conformance:
         if not self._corrected.knows(*where):
             return
         operation = exchange.operation
-        self._statuses.setdefault(operation.id, set()).add(str(exchange.answer.status))
+        self._statuses.setdefault(operation.id, set()).add(exchange.answer.status)
+        met = self._corrected.answer_constraints(*where, exchange.answer.status, exchange.answer)
+        self._constraints.setdefault(operation.id, set()).update(met)
         with_overlay, reached = self._corrected.judged_answer(*where, exchange.answer)
         as_published, published_reached = (
             self._published.judged_answer(*where, exchange.answer)
@@ -93,8 +95,7 @@ class Conformance:
         operation, status = exchange.operation, exchange.answer.status
         with_overlay = self._corrected.of_request(*where, exchange.spoken)
         as_published = self._published.of_request(*where, exchange.spoken)
-        reached = {(one.aspect, one.place, one.constraint) for one in with_overlay}
-        self._constraints.setdefault(operation.id, set()).update(reached)
+        self._constraints.setdefault(operation.id, set()).update(with_overlay)
         if valid is bool(with_overlay):
             # The contract's own authority sees it otherwise, so nobody is accused.
             return
@@ -219,13 +220,14 @@ class Conformance:
         for operation in self._setup.operations:
             where = (described[operation.id].method, described[operation.id].template)
             seen = self._statuses.get(operation.id, set())
-            missed = self._corrected.statuses(*where) - seen
+            missed = self._corrected.statuses(*where) - set(map(str, seen))
             if missed:
                 statuses[operation.id] = tuple(sorted(missed))
-            reached = self._constraints.get(operation.id, set())
-            unreached = self._corrected.constraints(*where) - reached
+            declared = self._corrected.constraints(*where)
+            declared |= {one for status in seen for one in self._corrected.answer_constraints(*where, status)}
+            unreached = declared - self._constraints.get(operation.id, set())
             if unreached:
-                keywords[operation.id] = tuple(sorted(str(Finding(*one)) for one in unreached))
+                keywords[operation.id] = tuple(map(str, sorted(unreached)))
         silent = tuple(one for one in described if one not in self._statuses)
         return NotCovered(operations=silent, statuses=statuses, keywords=keywords)
 

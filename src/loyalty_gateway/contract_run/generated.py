@@ -13,7 +13,7 @@ from loyalty_gateway.contract_run.setup import Setup
 from loyalty_gateway.contract_run.stage import CannotShow, Stage
 from loyalty_gateway.customer import CustomerUpdate, Enrolment
 from loyalty_gateway.problem import ConfigurationError, Problem
-from loyalty_gateway.spec.judge import Spoken
+from loyalty_gateway.spec.judge import Spoken, as_text
 from loyalty_gateway.upstream.phrasebook import as_received
 from loyalty_gateway.vendor import Operation, ValidRequest
 
@@ -73,17 +73,17 @@ class Generator:
         """The case as it can go over the wire with our credentials; ``None`` for one that cannot."""
         credentials = self._credential_names(operation)
         path_values = {
-            name: unquote(_text(value))
+            name: unquote(as_text(value))
             for name, value in _mapping(case.path_parameters).items()
             if name not in operation.path_credentials
         }
         query = {
-            name: _text(value)
+            name: as_text(value)
             for name, value in _mapping(case.query).items()
             if name not in credentials and name not in operation.opaque
         }
         headers = {
-            name.lower(): _text(value)
+            name.lower(): as_text(value)
             for name, value in _mapping(case.headers).items()
             if name.lower() not in credentials
         }
@@ -122,18 +122,6 @@ class Generator:
 
 def _mapping(values: Any) -> Mapping[str, Any]:
     return values if isinstance(values, Mapping) else {}
-
-
-def _text(value: Any) -> str:
-    match value:
-        case str():
-            return value
-        case bool():
-            return "true" if value else "false"
-        case list() if len(value) == 1:
-            return _text(value[0])
-        case _:
-            return msgspec.json.encode(value).decode()
 
 
 # Known customers in place of made-up ones

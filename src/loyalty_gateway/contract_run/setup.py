@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, quote_plus, urlsplit
 
 import msgspec
 
@@ -10,6 +10,7 @@ from loyalty_gateway.adjustment import CustomerReference, customer_reference
 from loyalty_gateway.config import Config
 from loyalty_gateway.problem import ConfigurationError
 from loyalty_gateway.spec import Contract, OperationContract
+from loyalty_gateway.spec.document import resolved
 from loyalty_gateway.upstream.credentials import Presented, presented, ways_to_present
 from loyalty_gateway.vendor import Operation, Vendor
 
@@ -100,14 +101,11 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
         document = self.contract.document.corrected
         described = self.described(operation)
         item = document["paths"][described.template]
-        found = set()
-        for told in (*item.get("parameters", ()), *item[described.method.lower()].get("parameters", ())):
-            parameter = told
-            while "$ref" in parameter:
-                _, _, kind, name = parameter["$ref"].split("/")
-                parameter = document["components"][kind][name]
-            found.add((parameter["in"], parameter["name"]))
-        return {one for one in found if one[1] not in {*operation.path_credentials, *operation.opaque}}
+        told = (*item.get("parameters", ()), *item[described.method.lower()].get("parameters", ()))
+        parameters = [resolved(document, one) for one in told]
+        keys = {scheme.key for needs in described.requirements for scheme in needs.schemes}
+        hidden = {*operation.path_credentials, *operation.opaque, *keys}
+        return {(one["in"], one["name"]) for one in parameters if one["name"] not in hidden}
 
     def secrets(self) -> tuple[str, ...]:
         """Every text that nobody may read in a report, the longest first."""
@@ -118,7 +116,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
                     found |= {*way.headers.values(), *way.query.values(), *way.path_values.values()}
                     # After the word for its scheme, as a server may quote it.
                     found |= {value.partition(" ")[2] for value in way.headers.values()}
-        found |= {quote(value, safe="") for value in found}
+        found |= {quoted(value, safe="") for value in found for quoted in (quote, quote_plus)}
         found |= {msgspec.json.encode(value).decode()[1:-1] for value in found}
         return tuple(sorted(filter(None, found), key=len, reverse=True))
 

@@ -102,7 +102,7 @@ def _count_not_covered(values: Plain, console: Console) -> None:
         console.print(f"  operations: {', '.join(missed['operations'])}", markup=False)
     for operation in dict.fromkeys((*statuses, *keywords)):
         missing = len(statuses.get(operation, ())), len(keywords.get(operation, ()))
-        console.print(f"  {operation}: {missing[0]} statuses, {missing[1]} keywords of requests", markup=False)
+        console.print(f"  {operation}: {missing[0]} statuses, {missing[1]} keywords", markup=False)
     reasons = Counter(one["reason"] for one in _behaviours_missed(values)).most_common()
     for reason, count in reasons[:_MOST_REASONS]:
         console.print(f"  {_behaviours(count)}: {reason}", markup=False)

@@ -60,7 +60,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NotCovered(msgspec.Struct, frozen=True, kw_only=True):
-    """What the run did not reach: operations, statuses and constraints of requests, by operation."""
+    """What the run did not reach, by operation: statuses, and the keywords of schemas.
+
+    A keyword of requests is reached by one that breaks it, a keyword of answers by one that has what it is about.
+    """
 
     operations: tuple[str, ...]
     statuses: Mapping[str, tuple[str, ...]]

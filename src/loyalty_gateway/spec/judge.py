@@ -21,6 +21,7 @@ _CONSTRAINTS: Final = {
     *("minItems", "maxItems", "uniqueItems"),
 }
 _DEEPEST: Final = 12
+_ANYTHING: Final[Any] = object()
 
 
 class Finding(msgspec.Struct, frozen=True, order=True):
@@ -46,6 +47,19 @@ class Spoken(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
     media_type: str = ""
     body: Any = msgspec.UNSET
+
+
+def as_text(value: Any) -> str:
+    """How a value stands in a path, a query or a header."""
+    match value:
+        case str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case list() if len(value) == 1:
+            return as_text(value[0])
+        case _:
+            return msgspec.json.encode(value).decode()
 
 
 class Judge:
@@ -106,13 +120,11 @@ class Judge:
         return tuple(sorted(found)), frozenset(reached)
 
     def _of_answer(self, method: str, template: str, answer: Answer, reached: set[str]) -> Iterator[Finding]:
-        responses = (self._operation(method, template) or {}).get("responses", {})
-        status = str(answer.status)
-        declared = responses.get(status) or responses.get(f"{status[0]}XX") or responses.get("default")
-        if declared is None:
+        status = answer.status
+        response = self._response(method, template, status)
+        if response is None:
             yield Finding("status", "", f"{status} is not declared")
             return
-        response = self._resolved(declared)
         for name, header in response.get("headers", {}).items():
             reached.add("headers")
             yield from self._of_header(name, self._resolved(header), answer.headers.get(name.lower()))
@@ -140,35 +152,71 @@ class Judge:
         elif header.get("required"):
             yield Finding("headers", name, "required")
 
-    def constraints(self, method: str, template: str) -> frozenset[tuple[str, str, str]]:
-        """Every constraint of an operation's requests, as aspect, place and keyword."""
+    def constraints(self, method: str, template: str) -> frozenset[Finding]:
+        """Every constraint of an operation's requests."""
         operation = self._operation(method, template) or {}
         found = set()
         for parameter in self._parameters(template, operation):
             place, name = parameter["in"], parameter["name"]
             if parameter.get("required") and place != "path":
-                found.add((place, name, "required"))
-            found |= {(place, *one) for one in self._constraints(parameter.get("schema", {}), name, 0)}
+                found.add(Finding(place, name, "required"))
+            found |= set(self._constraints(parameter.get("schema", {}), place, name))
         for content in self._resolved(operation.get("requestBody", {})).get("content", {}).values():
-            found |= {("body", *one) for one in self._constraints(content.get("schema", {}), "", 0)}
+            found |= set(self._constraints(content.get("schema", {}), "body", ""))
         return frozenset(found)
 
-    def _constraints(self, schema: Any, place: str, depth: int) -> Iterator[tuple[str, str]]:
+    def answer_constraints(
+        self, method: str, template: str, status: int, answer: Answer | None = None
+    ) -> frozenset[Finding]:
+        """Every constraint of an operation's answers with that status, or those that one was held against."""
+        response = self._response(method, template, status) or {}
+        found = set()
+        for name, header in response.get("headers", {}).items():
+            if answer is None or name.lower() in answer.headers:
+                found |= set(self._constraints(self._resolved(header).get("schema", {}), "headers", name))
+        value: Any = _ANYTHING
+        if answer is not None:
+            value = answer.body if answer.text is None else answer.text
+        for media_type, content in response.get("content", {}).items():
+            if answer is None or (media_type == answer.media_type and value is not msgspec.UNSET):
+                found |= set(self._constraints(content.get("schema", {}), "body", f"of {status} ", value))
+        return frozenset(found)
+
+    def _constraints(
+        self, schema: Any, aspect: str, place: str, value: Any = _ANYTHING, depth: int = 0
+    ) -> Iterator[Finding]:
+        """The constraints of a schema, only those that the value meets where one is given."""
         if not isinstance(schema, dict) or depth > _DEEPEST:
             return
         schema = self._resolved(schema)
-        yield from ((place, keyword) for keyword in schema if keyword in _CONSTRAINTS)
+        yield from (Finding(aspect, place.strip(), keyword) for keyword in schema if keyword in _CONSTRAINTS)
         if schema.get("additionalProperties") is False:
-            yield place, "additionalProperties"
-        for name, child in schema.get("properties", {}).items():
-            yield from self._constraints(child, f"{place}/{name}", depth + 1)
-        yield from self._constraints(schema.get("items"), f"{place}/*", depth + 1)
-        for child in (*schema.get("allOf", ()), schema.get("then"), schema.get("else")):
-            yield from self._constraints(child, place, depth + 1)
+            yield Finding(aspect, place.strip(), "additionalProperties")
+        below = [
+            (child, f"{place}/{name}", _ANYTHING if value is _ANYTHING else value[name])
+            for name, child in schema.get("properties", {}).items()
+            if value is _ANYTHING or (isinstance(value, Mapping) and name in value)
+        ]
+        elements = [_ANYTHING] if value is _ANYTHING else value if isinstance(value, list) else []
+        below += [(schema.get("items"), f"{place}/*", element) for element in elements]
+        below += [(child, place, value) for child in (*schema.get("allOf", ()), *self._chosen(schema, value))]
+        for child, where, given in below:
+            yield from self._constraints(child, aspect, where, given, depth + 1)
+
+    def _chosen(self, schema: dict[str, Any], value: Any) -> tuple[Any, ...]:
+        """What the schema asks of a value beyond its condition: both ways where none is given."""
+        if value is _ANYTHING or "if" not in schema:
+            return schema.get("then"), schema.get("else")
+        return (schema.get("then" if self._compiled(schema["if"]).is_valid(value) else "else"),)
 
     def _operation(self, method: str, template: str) -> dict[str, Any] | None:
         found: dict[str, Any] | None = self._document.get("paths", {}).get(template, {}).get(method.lower())
         return found
+
+    def _response(self, method: str, template: str, status: int) -> dict[str, Any] | None:
+        responses = (self._operation(method, template) or {}).get("responses", {})
+        declared = responses.get(str(status)) or responses.get(f"{status // 100}XX") or responses.get("default")
+        return None if declared is None else self._resolved(declared)
 
     def _parameters(self, template: str, operation: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         shared = self._document.get("paths", {}).get(template, {}).get("parameters", ())
