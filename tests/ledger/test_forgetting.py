@@ -7,7 +7,7 @@ import pytest
 from intending import KEEP, UPSTREAM, begin_intents, new_intent, settle_intent
 from opened import DEMO, JANE, OMAR, SECOND, Opened
 
-from loyalty_gateway.ledger.following import seen
+from loyalty_gateway.ledger.following.seen import seen
 from loyalty_gateway.ledger.forgetting import Tally, forget, forgettable, tally
 from loyalty_gateway.ledger.intents import FOLLOWER, Intent, Outcome, State
 from loyalty_gateway.metrics import Metrics

@@ -18,7 +18,7 @@ from loyalty_gateway.app import create_app
 from loyalty_gateway.config import parse_config
 from loyalty_gateway.journal import Journal
 from loyalty_gateway.ledger import Ledger
-from loyalty_gateway.ledger.following import Side
+from loyalty_gateway.ledger.following.sides import Side
 from loyalty_gateway.ledger.moving import Stage
 from loyalty_gateway.metrics import Metrics
 from loyalty_gateway.migration import commands

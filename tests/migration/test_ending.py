@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from bench import SALLA_TO_ENGINE, YOTPO_TO_LOYALTYLION, Bench, NewBench, Opened, benches
 
-from loyalty_gateway.ledger import following
-from loyalty_gateway.ledger.following import Route, waiting_customers
+from loyalty_gateway.ledger.following.claims import claim
+from loyalty_gateway.ledger.following.sides import Route
+from loyalty_gateway.ledger.following.waiting import waiting_customers
 from loyalty_gateway.ledger.moving import Stage
 from loyalty_gateway.ledger.sqlite_dialect import SqliteDialect
 from loyalty_gateway.ledger.statements import Statement
@@ -135,7 +136,7 @@ def test_who_is_to_be_tried_later_is_left_alone_until_then(bench: Bench, monkeyp
     def counted(*asked: object) -> object:
         nonlocal claims
         claims += 1
-        return following.claim(*asked)  # type: ignore[arg-type]
+        return claim(*asked)  # type: ignore[arg-type]
 
     async def adjusted(opened: Opened) -> None:
         await opened.adjust(1)

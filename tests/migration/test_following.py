@@ -9,8 +9,9 @@ import pytest
 from bench import JANE, OMAR, SALLA_TO_ENGINE, YOTPO_TO_LOYALTYLION, Bench, NewBench, Opened, benches
 
 from loyalty_gateway.customer import CustomerQuery
-from loyalty_gateway.ledger import following
-from loyalty_gateway.ledger.following import Side
+from loyalty_gateway.ledger.following import here
+from loyalty_gateway.ledger.following.sides import Side
+from loyalty_gateway.ledger.following.waiting import waiting_customers
 from loyalty_gateway.ledger.moving import Stage
 from loyalty_gateway.migration import follower, taking_over
 from loyalty_gateway.migration.commands import settle_follow_up
@@ -41,7 +42,7 @@ class Rounds:
 
         def looked(*asked: Any, **more: Any) -> Any:
             assert more["sweeps"]
-            found = yield from following.waiting_customers(*asked, **more)
+            found = yield from waiting_customers(*asked, **more)
             self._passed += 1
             return found
 
@@ -298,7 +299,7 @@ def test_a_crash_between_following_and_remembering_that_doubles_nothing(
                 await opened.quiet()
                 with monkeypatch.context() as broken:
                     broken.setattr(follower, "followed_up", crash)
-                    broken.setattr(following, "followed_up", crash)
+                    broken.setattr(here, "followed_up", crash)
                     await opened.adjust(10)
                     await asyncio.sleep(0.5)
             # Whoever held the customer is gone, and its lease would have to pass.

@@ -72,9 +72,11 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     follow: bool = False
 
 
+decode_adjustment: Final = msgspec.json.Decoder(Adjustment).decode
+"""An adjustment from the JSON in which it is written down."""
+
 _COLUMNS: Final = ", ".join(INTENTS.columns)
 _encode = msgspec.json.Encoder().encode
-_decode_adjustment = msgspec.json.Decoder(Adjustment).decode
 _decode_outcome = msgspec.json.Decoder(Outcome).decode
 
 
@@ -261,7 +263,7 @@ def _intent(row: Sequence[object]) -> Intent:
     return Intent(
         **named  # type: ignore[arg-type]
         | {
-            "adjustment": _decode_adjustment(named["adjustment"]),  # type: ignore[arg-type]
+            "adjustment": decode_adjustment(named["adjustment"]),  # type: ignore[arg-type]
             "idempotency": None if key is None else Idempotency(str(key), bytes(fingerprint)),  # type: ignore[call-overload]
             "outcome": None if outcome is None else _decode_outcome(outcome),  # type: ignore[arg-type]
             "state": State(named["state"]),  # type: ignore[arg-type]

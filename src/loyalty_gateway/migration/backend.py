@@ -7,15 +7,12 @@ knows all, takes it once more.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
-from loyalty_gateway import engine
 from loyalty_gateway.adjustment import (
-    Adjustment,
     CustomerReference,
     Everyone,
     Idempotency,
@@ -34,13 +31,15 @@ from loyalty_gateway.customer import (
     History,
     HistoryQuery,
 )
-from loyalty_gateway.ledger.following import Backlog, Side, Standing, earlier_side, wallet_id_of
-from loyalty_gateway.ledger.moving import Move, Stage, held_move, keep_comparison
+from loyalty_gateway.ledger.following.earlier import earlier_side
+from loyalty_gateway.ledger.following.sides import Side
+from loyalty_gateway.ledger.following.standing import Backlog, Standing, wallet_id_of
+from loyalty_gateway.ledger.moving import Move, Stage, held_move
 from loyalty_gateway.ledger.statements import Dialect, Work
 from loyalty_gateway.metrics import Metrics
-from loyalty_gateway.migration.comparing import Told, differences, summary, told_of
 from loyalty_gateway.migration.follower import Follower
 from loyalty_gateway.migration.parts import Parts
+from loyalty_gateway.migration.shadow import Shadow
 from loyalty_gateway.migration.stages import Stages
 from loyalty_gateway.problem import Code, Problem
 from loyalty_gateway.upstream.intents import Still, likeness
@@ -48,11 +47,8 @@ from loyalty_gateway.upstream.partial import Partial
 
 R = TypeVar("R")
 
-_log = logging.getLogger(__name__)
-
 _SECOND: Final = 1_000_000
 _LOOK_AGAIN_SECONDS: Final = 0.02
-_MOST_COMPARED: Final = 64
 
 
 class _Outdated(Exception):  # noqa: N818 - not an error of the program
@@ -102,10 +98,9 @@ class MigratingBackend:
         self.parts = parts
         self._stages = stages
         self._follower = follower
-        self._metrics = metrics
+        self._shadow = Shadow(parts, metrics)
         self._keep_keys = round(keep_keys_seconds * _SECOND)
         self._patience_seconds = patience_seconds
-        self._comparing: set[asyncio.Task[None]] = set()
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         for upstream in (parts.old, parts.new):
             if upstream is not None:
@@ -119,8 +114,7 @@ class MigratingBackend:
 
     async def close(self) -> None:
         """Ends behind what is under way between the sides."""
-        if self._comparing:
-            await asyncio.wait(self._comparing)
+        await self._shadow.close()
         await self._follower.close()
 
     async def _move(self) -> Move:
@@ -160,7 +154,7 @@ class MigratingBackend:
         side = await self._caught_up(wanted, list(zip(dict.fromkeys(customers), numbers, stages, strict=True)))
         asked = self._adjust_at(_Decided(side, move, stages, earlier), instruction)
         if stages == (Stage.SHADOW,) and side is Side.OLD:
-            return await self._compared(numbers[0], "adjustment", asked, lambda: self._predicted(instruction))
+            return await self._shadow.adjusted(numbers[0], asked, instruction)
         return await asked
 
     async def _earlier(self, instruction: Instruction) -> Side | None:
@@ -276,7 +270,7 @@ class MigratingBackend:
         side, stage = await self._reading(number)
         if stage is Stage.SHADOW and side is Side.OLD:
             asked: Awaitable[Customer | Partial] = self.parts.old.customer(merchant, query)
-            return await self._compared(number, "customer", asked, lambda: self._looked_up(query))
+            return await self._shadow.looked_up(number, asked, query)
         return await self._told(side, stage, lambda backend: backend.customer(merchant, query))
 
     async def history(self, merchant: Merchant, query: HistoryQuery) -> History | Partial:
@@ -326,92 +320,6 @@ class MigratingBackend:
         if number and _is_behind(await self.parts.standing(number), wanted, stage):
             return wanted.other, stage
         return wanted, stage
-
-    # Comparing
-
-    async def _compared(
-        self, number: int, kind: str, asked: Awaitable[R], predict: Callable[[], Awaitable[Told]]
-    ) -> R:
-        """What the old side answers; what the new one would have said is held against it behind."""
-        try:
-            result = await asked
-        except Problem as problem:
-            self._compare(number, kind, Told(code=problem.code.value), predict)
-            raise
-        if not getattr(result, "replayed", False):
-            self._compare(number, kind, told_of(result), predict)
-        return result
-
-    def _compare(self, number: int, kind: str, old: Told, predict: Callable[[], Awaitable[Told]]) -> None:
-        if len(self._comparing) >= _MOST_COMPARED:
-            self._metrics.compared(self.parts.vendor, kind, "skipped")
-            return
-        task = asyncio.create_task(self._hold_against(number, kind, old, predict))
-        self._comparing.add(task)
-        task.add_done_callback(self._comparing.discard)
-
-    async def _hold_against(
-        self, number: int, kind: str, old: Told, predict: Callable[[], Awaitable[Told]]
-    ) -> None:
-        parts = self.parts
-        try:
-            found = differences(old, await predict())
-            await parts.change(
-                lambda _, merchant_id, now: keep_comparison(merchant_id, parts.vendor, number, kind, found, now)
-            )
-        except Exception as error:  # noqa: BLE001 - what the new side cannot tell is no matter of the client's
-            _log.warning("%s: nothing to compare with: %r", parts.vendor, error)
-            self._metrics.compared(parts.vendor, kind, "skipped")
-            return
-        money = any(one["type"] == "money" for one in found)
-        self._metrics.compared(parts.vendor, kind, "money" if money else "fields" if found else "same")
-
-    async def _predicted(self, instruction: Instruction) -> Told:
-        """What the new side would answer, without asking it to do anything."""
-        adjustment = instruction.adjustment
-        assert isinstance(adjustment.customers, tuple)
-        reference: CustomerReference = adjustment.customers[0]
-        try:
-            if self.parts.new is None:
-                return await self._decided(instruction, reference)
-            return await self._reckoned(adjustment, reference)
-        except Problem as problem:
-            if problem.code is Code.UNAVAILABLE:
-                raise
-            return Told(code=problem.code.value)
-
-    async def _decided(self, instruction: Instruction, reference: CustomerReference) -> Told:
-        merchant = instruction.merchant
-        customer = await self.parts.ledger.customer(merchant, CustomerQuery(references=(reference,)))
-        wallet, entry = engine.decide(
-            customer.wallet,
-            instruction.adjustment,
-            vendor=instruction.vendor,
-            tiers=merchant.tiers,
-            entry_id=0,
-            now=time.time_ns() // 1_000,
-            idempotency_key=None if instruction.idempotency is None else instruction.idempotency.key,
-        )
-        return told_of(
-            Receipt(merchant_id=0, count=1, entries=(entry,), wallets=(wallet,), customers=(reference,))
-        )
-
-    async def _reckoned(self, adjustment: Adjustment, reference: CustomerReference) -> Told:
-        upstream = self.parts.new
-        assert upstream is not None
-        # To look somebody up there may make the ledger remember them; nothing changes at the upstream.
-        target = await upstream.targets.find(self.parts.merchant, reference)
-        available = await upstream.reading.balance(target)
-        delta = engine.effective_delta(available, adjustment)
-        return summary(adjustment, delta, available + delta)
-
-    async def _looked_up(self, query: CustomerQuery) -> Told:
-        try:
-            return told_of(await self._backend(Side.NEW).customer(self.parts.merchant, query))
-        except Problem as problem:
-            if problem.code is Code.UNAVAILABLE:
-                raise
-            return Told(code=problem.code.value)
 
 
 def _side(stage: Stage) -> Side:

@@ -10,14 +10,9 @@ from typing import Final, TextIO
 
 from loyalty_gateway.adjustment import Merchant, customer_reference
 from loyalty_gateway.ledger import Ledger
-from loyalty_gateway.ledger.following import (
-    Parked,
-    give_up_the_way_back,
-    not_come_across,
-    parked,
-    settle_parked,
-    wallet_id_of,
-)
+from loyalty_gateway.ledger.following.ending import give_up_the_way_back, not_come_across
+from loyalty_gateway.ledger.following.parked import Parked, parked, settle_parked
+from loyalty_gateway.ledger.following.standing import wallet_id_of
 from loyalty_gateway.ledger.moving import (
     Move,
     Reconciliation,

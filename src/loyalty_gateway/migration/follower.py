@@ -10,24 +10,14 @@ from uuid import uuid4
 import msgspec
 
 from loyalty_gateway.adjustment import Adjustment, CustomerReference
-from loyalty_gateway.ledger.following import (
-    FOREVER,
-    Backlog,
-    FollowUp,
-    Side,
-    Standing,
-    claim,
-    follow_here,
-    follow_ups,
-    followed_up,
-    is_waiting,
-    leave_as_they_are,
-    name_intent,
-    park,
-    release,
-    unnamed,
-    waiting_customers,
-)
+from loyalty_gateway.ledger.following.claims import claim, release
+from loyalty_gateway.ledger.following.here import follow_here
+from loyalty_gateway.ledger.following.outbox import follow_ups, followed_up, is_waiting
+from loyalty_gateway.ledger.following.parked import park
+from loyalty_gateway.ledger.following.sides import FOREVER, FollowUp, Side
+from loyalty_gateway.ledger.following.standing import Backlog, Standing
+from loyalty_gateway.ledger.following.taking_over import leave_as_they_are
+from loyalty_gateway.ledger.following.waiting import name_intent, unnamed, waiting_customers
 from loyalty_gateway.ledger.moving import Move, Stage
 from loyalty_gateway.metrics import Metrics
 from loyalty_gateway.migration.parts import Parts, own_reference
@@ -203,10 +193,9 @@ class Follower:
             self._metrics.followed(parts.vendor, "either", "later")
         finally:
             holding.cancel()
-            await parts.change(
-                lambda _, merchant_id, __: release(
-                    merchant_id, parts.vendor, wallet_id, self.owner, due_at=due_at, in_vain=in_vain
-                )
+            await parts.change_for(
+                wallet_id,
+                lambda _, customer, __: release(customer, self.owner, due_at=due_at, in_vain=in_vain),
             )
 
     async def _hold(self, wallet_id: int) -> None:
@@ -216,9 +205,8 @@ class Follower:
             await self._claim(wallet_id)
 
     async def _claim(self, wallet_id: int) -> int | None:
-        vendor, owner, lease = self._parts.vendor, self.owner, _LEASE_SECONDS * _SECOND
-        return await self._parts.change(
-            lambda _, merchant_id, now: claim(merchant_id, vendor, wallet_id, owner, now, now + lease)
+        return await self._parts.change_for(
+            wallet_id, lambda _, customer, now: claim(customer, self.owner, now, now + _LEASE_SECONDS * _SECOND)
         )
 
     async def _bring_all(self, wallet_id: int) -> None:
@@ -226,10 +214,8 @@ class Follower:
         stage = move.stage_of(wallet_id)
         stand = await self._parts.standing(wallet_id)
         if stand.version is None and stage.follows and _is_led_for(stand, stage):
-            await self._parts.change(
-                lambda dialect, merchant_id, _: leave_as_they_are(
-                    dialect, merchant_id, self._parts.route, wallet_id
-                )
+            await self._parts.change_for(
+                wallet_id, lambda dialect, customer, _: leave_as_they_are(dialect, customer)
             )
             stand = await self._parts.standing(wallet_id)
         failure: Exception | None = None
@@ -252,37 +238,36 @@ class Follower:
     async def _bring(self, wallet_id: int, to: Side, *, until: int = FOREVER) -> None:
         parts = self._parts
         short: list[FollowUp] = []
-        for one in await parts.look(
-            lambda dialect, merchant_id: follow_ups(dialect, merchant_id, parts.route, wallet_id, to, until=until)
+        for one in await parts.look_at(
+            wallet_id, lambda dialect, customer: follow_ups(dialect, customer, to, until=until)
         ):
             if short and parts.upstream(to.other) is None and not one.is_parked:
                 # Entries come one after another; what is short stands before the others.
                 break
             try:
-                await self._bring_one(wallet_id, to, one)
+                await self._bring_one(wallet_id, one)
             except Problem as problem:
                 if problem.code in PASSES:
                     raise
                 if problem.code is Code.TOO_FEW_POINTS:
                     short.append(one)
                 else:
-                    await self._park(wallet_id, to, one, problem.code)
+                    await self._park(wallet_id, one, problem.code)
         for one in short:
             try:
-                await self._bring_one(wallet_id, to, one)
+                await self._bring_one(wallet_id, one)
             except Problem as problem:
                 if problem.code in PASSES:
                     raise
-                await self._park_unless_more_comes(wallet_id, to, one, problem.code)
+                await self._park_unless_more_comes(wallet_id, one, problem.code)
 
-    async def _bring_one(self, wallet_id: int, to: Side, one: FollowUp) -> None:
-        parts, route = self._parts, self._parts.route
-        upstream = parts.upstream(to)
+    async def _bring_one(self, wallet_id: int, one: FollowUp) -> None:
+        parts = self._parts
+        upstream = parts.upstream(one.to)
         if upstream is None:
-            await parts.change(
-                lambda dialect, merchant_id, now: follow_here(
-                    dialect, parts.merchant, merchant_id, route, wallet_id, one, now
-                )
+            await parts.change_for(
+                wallet_id,
+                lambda dialect, customer, now: follow_here(dialect, parts.merchant, customer, one, now),
             )
         else:
             if one.adjustment.points_delta:
@@ -291,26 +276,24 @@ class Follower:
                     upstream,
                     _for(one.adjustment, wallet_id),
                     one.key,
-                    lambda dialect, merchant_id: is_waiting(dialect, merchant_id, route, wallet_id, to, one),
+                    lambda dialect, merchant_id: is_waiting(dialect, parts.moving(merchant_id, wallet_id), one),
                 )
-            await parts.change(lambda _, merchant_id, __: followed_up(merchant_id, route, wallet_id, to, one))
+            await parts.change_for(wallet_id, lambda _, customer, __: followed_up(customer, one))
         if one.adjustment.points_delta:
-            self._metrics.followed(parts.vendor, to.value, "done")
+            self._metrics.followed(parts.vendor, one.to.value, "done")
 
-    async def _park_unless_more_comes(self, wallet_id: int, to: Side, one: FollowUp, code: Code) -> None:
+    async def _park_unless_more_comes(self, wallet_id: int, one: FollowUp, code: Code) -> None:
         """What is short now may not be when that has followed of which it is not known yet what came of it."""
-        backlog = (await self._parts.standing(wallet_id)).beyond[to.other]
+        backlog = (await self._parts.standing(wallet_id)).beyond[one.to.other]
         if backlog.under_way or backlog.stuck:
             raise _Later(code)
-        await self._park(wallet_id, to, one, code)
+        await self._park(wallet_id, one, code)
 
-    async def _park(self, wallet_id: int, to: Side, one: FollowUp, code: Code) -> None:
+    async def _park(self, wallet_id: int, one: FollowUp, code: Code) -> None:
         parts = self._parts
-        _log.warning("%s: %s could not follow at the %s side: %s", parts.vendor, one.key, to, code)
-        await parts.change(
-            lambda _, merchant_id, now: park(merchant_id, parts.route, wallet_id, to, one, code, now)
-        )
-        self._metrics.followed(parts.vendor, to.value, "parked")
+        _log.warning("%s: %s could not follow at the %s side: %s", parts.vendor, one.key, one.to, code)
+        await parts.change_for(wallet_id, lambda _, customer, now: park(customer, one, code, now))
+        self._metrics.followed(parts.vendor, one.to.value, "parked")
 
 
 def _until(move: Move, stage: Stage) -> int:

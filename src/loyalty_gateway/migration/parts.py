@@ -6,7 +6,8 @@ from typing import NamedTuple, TypeVar
 from loyalty_gateway.adjustment import OWN_NAMESPACE, CustomerReference, Merchant
 from loyalty_gateway.customer import Customer, CustomerQuery
 from loyalty_gateway.ledger import Ledger
-from loyalty_gateway.ledger.following import Route, Side, Standing, standing, wallet_id_of
+from loyalty_gateway.ledger.following.sides import MovingCustomer, Route, Side
+from loyalty_gateway.ledger.following.standing import Standing, standing, wallet_id_of
 from loyalty_gateway.ledger.moving import merchant_number
 from loyalty_gateway.ledger.statements import Dialect, Work
 from loyalty_gateway.problem import Code, Problem
@@ -33,6 +34,10 @@ class Parts(NamedTuple):
         """The side's upstream; ``None`` for the ledger here."""
         return self.old if side is Side.OLD else self.new
 
+    def moving(self, merchant_id: int, wallet_id: int) -> MovingCustomer:
+        """The customer as they move, of the merchant's number and their own."""
+        return MovingCustomer(merchant_id, self.route, wallet_id)
+
     async def look(self, work: Callable[[Dialect, int], Work[R]]) -> R:
         """What reading work gives, called with the merchant's number."""
 
@@ -46,14 +51,23 @@ class Parts(NamedTuple):
         """What work gives in one durable transaction, called with the merchant's number and the moment."""
         return await self.ledger.change(self.merchant, work)
 
+    async def look_at(self, wallet_id: int, work: Callable[[Dialect, MovingCustomer], Work[R]]) -> R:
+        """What reading work gives, called with a customer."""
+        return await self.look(lambda dialect, merchant_id: work(dialect, self.moving(merchant_id, wallet_id)))
+
+    async def change_for(self, wallet_id: int, work: Callable[[Dialect, MovingCustomer, int], Work[R]]) -> R:
+        """What work gives in one durable transaction, called with a customer and the moment."""
+        return await self.change(
+            lambda dialect, merchant_id, now: work(dialect, self.moving(merchant_id, wallet_id), now)
+        )
+
     async def number(self, reference: CustomerReference) -> int:
         """The customer's number; 0 for one whom the ledger has not met."""
         return await self.look(lambda dialect, merchant_id: wallet_id_of(dialect, merchant_id, reference))
 
     async def standing(self, wallet_id: int) -> Standing:
         """How it stands with a customer."""
-        route = self.route
-        return await self.look(lambda dialect, merchant_id: standing(dialect, merchant_id, route, wallet_id))
+        return await self.look_at(wallet_id, standing)
 
     async def customer(self, wallet_id: int) -> Customer:
         """A customer of the ledger."""

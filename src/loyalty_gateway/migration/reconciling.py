@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Final, NamedTuple
 
-from loyalty_gateway.ledger.following import Side, moment, parked_for, uncertain_points
+from loyalty_gateway.ledger.following.parked import parked_for
+from loyalty_gateway.ledger.following.sides import Side
+from loyalty_gateway.ledger.following.under_way import moment, uncertain_points
 from loyalty_gateway.ledger.moving import Move
 from loyalty_gateway.migration.importing import everyone_here, listed, patiently
 from loyalty_gateway.migration.parts import Parts
@@ -66,7 +68,7 @@ async def _held(parts: Parts, move: Move, wallet_id: int) -> Held:
 
 async def _look(parts: Parts, move: Move, wallet_id: int) -> Held:
     whom = f"wallet_{wallet_id}"
-    before = await parts.look(lambda dialect, merchant_id: moment(dialect, merchant_id, parts.route, wallet_id))
+    before = await parts.look_at(wallet_id, moment)
     try:
         old = await patiently(lambda: parts.balance(Side.OLD, wallet_id))
         new = await patiently(lambda: parts.balance(Side.NEW, wallet_id))
@@ -75,9 +77,7 @@ async def _look(parts: Parts, move: Move, wallet_id: int) -> Held:
     above = (old or 0) - (new or 0)
     is_alone = old is None and move.stage_of(wallet_id).is_led_by_new
     if not above or is_alone:
-        aside = await parts.look(
-            lambda dialect, merchant_id: parked_for(dialect, merchant_id, parts.vendor, wallet_id)
-        )
+        aside = await parts.look_at(wallet_id, parked_for)
         if aside:
             alike = "unknown at the old side, and" if is_alone else "equal, but"
             why = f"{alike} a follow-up is parked; retry or forget it with `migration settle`"
@@ -85,8 +85,8 @@ async def _look(parts: Parts, move: Move, wallet_id: int) -> Held:
         if not above:
             return Held(whom, "equal", old, new)
         return Held(whom, "explained", old, new, "the old side does not know them")
-    uncertain = await parts.look(
-        lambda dialect, merchant_id: uncertain_points(dialect, merchant_id, parts.route, wallet_id, before)
+    uncertain = await parts.look_at(
+        wallet_id, lambda dialect, customer: uncertain_points(dialect, customer, before)
     )
     if _explains(above, before.waits, uncertain):
         return Held(whom, "explained", old, new, _told(before.waits, uncertain))

@@ -6,16 +6,17 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Final
 
-from loyalty_gateway.adjustment import Adjustment, Idempotency, Instruction, Lifetime
-from loyalty_gateway.ledger.following import (
-    TAKEN_OVER,
-    Side,
-    Standing,
-    follower_outcome,
+from loyalty_gateway.adjustment import Adjustment, Idempotency, Instruction
+from loyalty_gateway.ledger.following.outbox import was_carried_out
+from loyalty_gateway.ledger.following.seen import seen
+from loyalty_gateway.ledger.following.sides import Side
+from loyalty_gateway.ledger.following.standing import Standing
+from loyalty_gateway.ledger.following.taking_over import (
+    TakeOver,
+    balance_set_by,
+    forget_pending,
     park_pending,
-    seen,
     take_over,
-    taken_over,
 )
 from loyalty_gateway.ledger.intents import FOLLOWER
 from loyalty_gateway.ledger.statements import Dialect, Work
@@ -53,27 +54,14 @@ async def set_balance(parts: Parts, wallet_id: int, *, batch: str | None, follow
         Busy: something is under way, or happened meanwhile.
         Problem: a side cannot tell, or refuses.
     """
-    route, key = parts.route, new_mark()
     before = await parts.look(lambda dialect, merchant_id: seen(dialect, merchant_id, wallet_id))
     if before.unsettled:
         raise Busy
     old = await parts.balance(Side.OLD, wallet_id)
     new = None if parts.new is None else await parts.balance(Side.NEW, wallet_id) or 0
-    delta = await parts.change(
-        lambda dialect, merchant_id, now: take_over(
-            dialect,
-            parts.merchant,
-            merchant_id,
-            route,
-            wallet_id,
-            before,
-            old,
-            new,
-            batch,
-            key,
-            follows=follows,
-            now=now,
-        )
+    by = TakeOver(before, old, new, batch, new_mark(), follows)
+    delta = await parts.change_for(
+        wallet_id, lambda dialect, customer, now: take_over(dialect, parts.merchant, customer, by, now)
     )
     if delta is None:
         raise Busy
@@ -101,21 +89,16 @@ async def finish(parts: Parts, stand: Standing) -> None:
     key, upstream = stand.pending_key, parts.new
     if key is None or upstream is None:
         return
-    adjustment = Adjustment(
-        customers=(own_reference(stand.wallet_id),),
-        points_delta=stand.pending,
-        lifetime=Lifetime.UNTOUCHED,
-        reason=TAKEN_OVER,
-    )
+    adjustment = balance_set_by(stand.pending, (own_reference(stand.wallet_id),))
     try:
         await ask_once(parts, upstream, adjustment, key)
     except Problem as problem:
         if problem.code in PASSES:
             raise
         code = problem.code
-        await parts.change(lambda _, merchant_id, now: park_pending(merchant_id, parts.route, stand, code, now))
+        await parts.change_for(stand.wallet_id, lambda _, customer, now: park_pending(customer, stand, code, now))
         raise
-    await parts.change(lambda _, merchant_id, __: taken_over(merchant_id, parts.vendor, stand.wallet_id, key))
+    await parts.change_for(stand.wallet_id, lambda _, customer, __: forget_pending(customer, key))
 
 
 async def ask_once(
@@ -129,7 +112,7 @@ async def ask_once(
 
     RECORD_BUSY also where it is not ``still`` wanted.
     """
-    if await parts.look(lambda dialect, merchant_id: follower_outcome(dialect, merchant_id, key)):
+    if await parts.look(lambda dialect, merchant_id: was_carried_out(dialect, merchant_id, key)):
         return
     fingerprint = blake2b(key.encode(), digest_size=16).digest()
     await upstream.adjust(
