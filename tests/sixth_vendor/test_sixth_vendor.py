@@ -86,7 +86,7 @@ def test_the_inherited_contract_suite_passes_for_a_spec_and_a_module(tmp_path: P
 
 @pytest.fixture(scope="module")
 def failed_for_broken_vendors(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """The tests that fail for the broken vendors, all of them run in one go."""
+    """The tests that fail for the broken vendors, of those that should, all run in one go."""
     folder = tmp_path_factory.mktemp("broken")
     vendors, specs = folder / "broken_stampcards", folder / "specs"
     vendors.mkdir()
@@ -104,7 +104,8 @@ def failed_for_broken_vendors(tmp_path_factory: pytest.TempPathFactory) -> set[s
             source = source.replace(sound, broken)
         (vendors / f"{name}.py").write_text(source, encoding="utf-8")
         (specs / f"{name}.yaml").write_text(document, encoding="utf-8")
-    _, failed = _run_suite(vendors, specs, folder / "report.xml")
+    wanted = " or ".join(f"({test} and {name})" for name, test in CAUGHT_BY.items())
+    _, failed = _run_suite(vendors, specs, folder / "report.xml", "-k", wanted)
     return failed
 
 
@@ -115,11 +116,11 @@ def test_the_inherited_contract_suite_catches(name: str, failed_for_broken_vendo
     assert any(test.startswith(CAUGHT_BY[name]) for test in failed), failed
 
 
-def _run_suite(vendors: Path, specs: Path, report: Path) -> tuple[set[str], set[str]]:
+def _run_suite(vendors: Path, specs: Path, report: Path, *options: str) -> tuple[set[str], set[str]]:
     """The names of the tests that passed, and of those that failed."""
     command = [sys.executable, "-m", "pytest", str(SUITE), "-q", "--tb=line", f"--junit-xml={report}"]
     run = subprocess.run(
-        [*command, "--vendors", str(vendors), "--specs", str(specs)],
+        [*command, "--vendors", str(vendors), "--specs", str(specs), *options],
         cwd=ROOT,
         capture_output=True,
         text=True,
