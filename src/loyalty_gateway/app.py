@@ -5,19 +5,16 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import lru_cache, partial
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.datastructures import Headers
-from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from loyalty_gateway.adjustment import CustomerReference, Merchant, Tier
 from loyalty_gateway.admin_token import AdminToken
 from loyalty_gateway.authentication import Authenticator, Credential
 from loyalty_gateway.body import parse_json
+from loyalty_gateway.browsers import Browsers
 from loyalty_gateway.config import Config, MerchantConfig, VendorConfig
 from loyalty_gateway.customer import Enrolment
 from loyalty_gateway.endpoint import Backend, Endpoint
@@ -25,7 +22,8 @@ from loyalty_gateway.journal import Journal
 from loyalty_gateway.ledger import Ledger
 from loyalty_gateway.ledger.sqlite import SqliteLedger
 from loyalty_gateway.metrics import Metrics
-from loyalty_gateway.own_paths import Admin, OwnPaths, Witness
+from loyalty_gateway.mounts import Mount, Mounts
+from loyalty_gateway.own_paths import Admin, OwnPaths
 from loyalty_gateway.problem import Code, ConfigurationError, Problem
 from loyalty_gateway.rate_limit import RateLimits
 from loyalty_gateway.routing import Paths
@@ -40,25 +38,11 @@ from loyalty_gateway.traffic.traffic import Traffic, whose_exchanges
 from loyalty_gateway.upstream.transport import Transport
 from loyalty_gateway.upstream.upstreams import Upstreams, make_upstreams
 from loyalty_gateway.vendor import Vendor
+from loyalty_gateway.witness import Witness
 
 _LOG = logging.getLogger(__name__)
 _SQLITE = "sqlite:///"
 _POSTGRES = ("postgresql://", "postgres://")
-_BROWSER_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-# What a script may read of an answer beside its body: the vendors' rate limits, and what a retry needs.
-_BROWSER_HEADERS = (
-    "RateLimit-Limit",
-    "RateLimit-Remaining",
-    "RateLimit-Reset",
-    "X-RateLimit-Limit",
-    "X-RateLimit-Remaining",
-    "X-RateLimit-Reset",
-    "X-RateLimit-Limit-Minute",
-    "X-RateLimit-Remaining-Minute",
-    "Retry-After",
-    "Link",
-    "Idempotency-Replayed",
-)
 
 
 NewRateLimits = Callable[[Vendor, Mapping[str, tuple[int, int]]], RateLimits]
@@ -95,7 +79,6 @@ def create_app(  # noqa: PLR0913 - what may be given instead of the usual parts
     metrics = Metrics()
     journal = journal or Journal()
     journal.on_dropped = metrics.dropped
-    witness = Witness(metrics, journal)
     ledger = ledger or open_ledger(config, metrics, alone=True, runs_jobs=True)
     merchants = {name: _merchant(name, chosen) for name, chosen in config.merchants.items()}
     known_contracts = dict(contracts or {})
@@ -118,22 +101,20 @@ def create_app(  # noqa: PLR0913 - what may be given instead of the usual parts
     if faults is None and config.testing.faults:
         faults = Faults(vendors[name] for name in config.vendors)
     recorder = _recorder(config, vendors, contract_of, metrics)
-    served = {
-        name: _Served(
-            endpoint=_endpoint(
+    witness = Witness(metrics, journal, recorder)
+    mounts = {
+        name: _mount(
+            _endpoint(
                 vendors[name],
                 chosen,
                 contract=contract_of(name),
                 config=config,
                 merchants=merchants,
                 backends={whose: upstreams.backends[name, whose] for whose in merchants},
-                metrics=metrics,
-                journal=journal,
+                witness=witness,
                 new_rate_limits=new_rate_limits,
-                recorder=recorder,
             ),
-            hosts=chosen.hosts,
-            cors_origins=chosen.cors_origins,
+            chosen,
             witness=witness,
             wrong=None if faults is None else _wrong(faults, vendors[name], chosen, contract_of(name), witness),
         )
@@ -169,7 +150,7 @@ def create_app(  # noqa: PLR0913 - what may be given instead of the usual parts
         own = FaultsApi(paths, faults, admin, witness)
     app = Starlette(lifespan=lifespan)
     # Starlette keeps lifespan and state; requests go straight to the vendors, past its router and middleware.
-    app.build_middleware_stack = lambda: _Mounts(app.router, own, served)  # type: ignore[method-assign]
+    app.build_middleware_stack = lambda: Mounts(mounts, own.handle, app.router)  # type: ignore[method-assign]
     return app
 
 
@@ -250,80 +231,6 @@ async def _enrol(ledger: Ledger, merchant: Merchant, references: tuple[CustomerR
         raise ConfigurationError("ledger", what) from problem
 
 
-class _Served:
-    """A vendor with where it is found; ``app`` expects the raw path below the mount in the scope."""
-
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        hosts: tuple[str, ...],
-        cors_origins: tuple[str, ...],
-        witness: Witness,
-        wrong: Callable[[ASGIApp], ASGIApp] | None,
-    ) -> None:
-        async def handle(scope: Scope, receive: Receive, send: Send) -> None:
-            await endpoint.handle(scope, receive, send, scope["gateway.path"])
-
-        self.hosts = hosts
-        self.app: ASGIApp = handle if wrong is None else wrong(handle)
-        if cors_origins:
-            self.app = _Browsers(self.app, cors_origins, witness)
-
-
-class _Browsers(CORSMiddleware):
-    """Lets browsers of these origins call; a preflight is answered here, and told of as a request like any."""
-
-    def __init__(self, app: ASGIApp, origins: tuple[str, ...], witness: Witness) -> None:
-        super().__init__(
-            app,
-            allow_origins=origins,
-            allow_methods=_BROWSER_METHODS,
-            allow_headers=("*",),
-            expose_headers=_BROWSER_HEADERS,
-        )
-        self._witness = witness
-
-    def preflight_response(self, request_headers: Headers) -> Response:
-        started = perf_counter()
-        response = super().preflight_response(request_headers)
-        self._witness.answered(response.status_code, perf_counter() - started, method="OPTIONS")
-        return response
-
-
-class _Mounts:
-    """Sends each request to its vendor, by the real host or by the first segment of the path."""
-
-    def __init__(self, lifespan: ASGIApp, own: OwnPaths | FaultsApi, served: Mapping[str, _Served]) -> None:
-        self._lifespan = lifespan
-        self._own = own
-        self._by_name = {name: vendor.app for name, vendor in served.items()}
-        self._by_host = {host.encode(): vendor.app for vendor in served.values() for host in vendor.hosts}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._lifespan(scope, receive, send)
-            return
-        path = scope["raw_path"].partition(b"?")[0].decode("latin-1")
-        app = None if path.startswith("/-/") else self._by_host.get(_host(scope))
-        if app is None:
-            name, slash, rest = path.removeprefix("/").partition("/")
-            app = self._by_name.get(name)
-            if app is None:
-                await self._own.handle(scope, receive, send)
-                return
-            path = slash + rest
-        scope["gateway.path"] = path
-        await app(scope, receive, send)
-
-
-def _host(scope: Scope) -> bytes:
-    for name, value in scope["headers"]:
-        if name == b"host":
-            host: bytes = value.partition(b":")[0].lower()
-            return host
-    return b""
-
-
 def _endpoint(  # noqa: PLR0913 - composing is naming every part
     vendor: Vendor,
     chosen: VendorConfig,
@@ -332,10 +239,8 @@ def _endpoint(  # noqa: PLR0913 - composing is naming every part
     config: Config,
     merchants: Mapping[str, Merchant],
     backends: Mapping[str, Backend],
-    metrics: Metrics,
-    journal: Journal,
+    witness: Witness,
     new_rate_limits: NewRateLimits,
-    recorder: Recorder | None,
 ) -> Endpoint:
     where = f"vendors.{vendor.name}"
     credentials = [
@@ -356,11 +261,16 @@ def _endpoint(  # noqa: PLR0913 - composing is naming every part
         authenticator=Authenticator(vendor, credentials),
         rate_limits=new_rate_limits(vendor, chosen.rate_limits) if config.server.rate_limits else None,
         backends=backends,
-        metrics=metrics,
-        log=journal,
+        witness=witness,
         largest_body=config.server.largest_body,
-        recorder=recorder,
     )
+
+
+def _mount(
+    endpoint: Endpoint, chosen: VendorConfig, *, witness: Witness, wrong: Callable[[ASGIApp], ASGIApp] | None
+) -> Mount:
+    app: ASGIApp = endpoint.handle if wrong is None else wrong(endpoint.handle)
+    return Mount(Browsers(app, chosen.cors_origins, witness) if chosen.cors_origins else app, chosen.hosts)
 
 
 def _recorder(

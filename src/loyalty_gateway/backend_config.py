@@ -2,16 +2,15 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
-from loyalty_gateway.problem import ConfigurationError
+from loyalty_gateway.given import Given
 from loyalty_gateway.upstream.loss import FIELDS, LossPolicy, Policy
 from loyalty_gateway.vendor import Vendor
 
-T = TypeVar("T")
 _RATE = re.compile(r"(\d+)\s*/\s*(\d+)\s*s")
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3_600)]
 Connections = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
@@ -62,16 +61,6 @@ class MigrationConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 BackendConfig = EngineConfig | UpstreamConfig | PassthroughConfig | MigrationConfig
-
-
-class Given(Protocol):
-    """Plain values on their way to be checked."""
-
-    def convert(self, raw: Any, kind: type[T], path: str) -> T:
-        """The value as that type; raises ConfigurationError."""
-
-    def error(self, path: str, what: str) -> ConfigurationError:
-        """A mistake at a path."""
 
 
 def parse_own_backend(

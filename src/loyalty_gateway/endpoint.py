@@ -9,13 +9,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any, Protocol, TypeVar, assert_never
-from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from loyalty_gateway import journal
 from loyalty_gateway.adjustment import (
     Adjustment,
     CustomerReference,
@@ -37,28 +35,26 @@ from loyalty_gateway.customer import (
     History,
     HistoryQuery,
 )
-from loyalty_gateway.likeness import fingerprint
-from loyalty_gateway.metrics import Metrics
-from loyalty_gateway.problem import Code, Problem, Violation
+from loyalty_gateway.exchange import Exchange
+from loyalty_gateway.idempotency import asked_in, idempotency_of
+from loyalty_gateway.problem import Code, Problem
 from loyalty_gateway.rate_limit import RateLimits
+from loyalty_gateway.relay import forward, look_back
+from loyalty_gateway.response import LAST_RESORT, encoded, outgoing, respond
 from loyalty_gateway.routing import Paths
-from loyalty_gateway.spec import Contract, Defect, OperationContract
-from loyalty_gateway.traffic.recorder import Passed, Recorder
-from loyalty_gateway.upstream.connections import NotSent, Received, Unclear, Undecodable, answer_of
+from loyalty_gateway.spec import Contract, Defect
+from loyalty_gateway.upstream.connections import Received
 from loyalty_gateway.upstream.partial import Partial, agreed
 from loyalty_gateway.upstream.passthrough import Passthrough
-from loyalty_gateway.vendor import Answer, Operation, Request, Task, ValidRequest, Vendor
+from loyalty_gateway.validation import valid_body
+from loyalty_gateway.vendor import Answer, Task, ValidRequest, Vendor
+from loyalty_gateway.witness import Witness
 
 R = TypeVar("R")
 
 _FAILURES = frozenset({Code.RECORD_BUSY, Code.UNAVAILABLE, Code.UNFORESEEN})
 _READINGS = frozenset({CustomerQuery, CustomersQuery, HistoryQuery})
-_KEY_HEADER = b"idempotency-key"
-_LONGEST_QUERY = 8_192
-_MOST_QUERY_FIELDS = 256
 _LONG_HISTORY = 1_000
-_LONG_BODY = 65_536
-_LONGEST_INDEX = 5
 
 
 class Backend(Protocol):
@@ -74,45 +70,8 @@ class Backend(Protocol):
     async def history(self, merchant: Merchant, query: HistoryQuery) -> History | Partial: ...  # noqa: D102
 
 
-class Exchange:
-    """What is known of one request while it is on its way; told to the journal and the metrics at its end."""
-
-    __slots__ = (
-        "ambiguous",
-        "budgets",
-        "caller",
-        "code",
-        "contract",
-        "defects",
-        "error",
-        "intent",
-        "lost",
-        "operation",
-        "raw_body",
-        "replayed",
-        "request",
-        "request_defects",
-    )
-
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        self.operation: Operation | None = None
-        self.contract: OperationContract | None = None
-        self.caller: Caller | None = None
-        self.budgets: Mapping[str, str] | None = None
-        self.raw_body: bytes | None = None
-        self.code: Code | None = None
-        self.replayed = False
-        self.ambiguous = False
-        self.intent: int | None = None
-        self.lost: tuple[str, ...] = ()
-        self.error: Exception | None = None
-        self.request_defects: tuple[Defect, ...] = ()
-        self.defects: tuple[Defect, ...] = ()
-
-
 class Endpoint:
-    """One vendor's API: an ASGI application without a path prefix (the mount takes it off)."""
+    """One vendor's API; its ``handle`` is an ASGI application without a path prefix (the mount takes it off)."""
 
     def __init__(  # noqa: PLR0913 - the parts of a request's path
         self,
@@ -124,10 +83,8 @@ class Endpoint:
         authenticator: Authenticator,
         rate_limits: RateLimits | None,
         backends: Mapping[str, Backend | Passthrough],
-        metrics: Metrics,
-        log: journal.Journal,
+        witness: Witness,
         largest_body: int,
-        recorder: Recorder | None = None,
     ) -> None:
         self._vendor = vendor
         self._options = options
@@ -138,25 +95,23 @@ class Endpoint:
         self._authenticator = authenticator
         self._rate_limits = rate_limits
         self._backends = backends
-        self._metrics = metrics
-        self._journal = log
+        self._witness = witness
         self._largest_body = largest_body
-        self._recorder = recorder
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
-        """Answers one request; ``path`` is the raw path below the vendor's mount."""
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
         started = perf_counter()
-        exchange = Exchange(self._received(scope))
+        exchange = Exchange(self._vendor, self._options, scope)
         received: Received | None = None
         aside = _here
         try:
-            self._route(exchange, path, scope["query_string"])
-            caller = await self._authenticate(exchange, scope, receive)
+            self._route(exchange)
+            caller = await self._authenticate(exchange, receive)
             backend = self._backends[caller.merchant.name]
             if isinstance(backend, Passthrough):
-                received = await self._forward(exchange, backend, scope, receive, path)
+                received = await forward(backend, exchange, await self._read_body(exchange, receive))
             else:
-                request = await self._validate(exchange, scope, receive)
+                request = await self._validate(exchange, receive)
                 task = self._parse(exchange, request)
                 result = await self._carry_out(exchange, backend, caller, request, task)
                 aside = _in_thread if _is_long(result) else _here
@@ -164,8 +119,7 @@ class Endpoint:
         except Problem as problem:
             answer = self._refuse(exchange, problem)
         except ClientDisconnect:
-            # There is nobody to answer; the status is what web servers write in their logs then.
-            self._record(exchange, 499, "client_disconnected", perf_counter() - started)
+            self._witness.abandoned(exchange, perf_counter() - started)
             return
         except Exception as error:  # noqa: BLE001 - nothing may end the process or show its insides
             exchange.error = error
@@ -174,49 +128,22 @@ class Endpoint:
             sent = received
         else:
             await aside(self._conform, exchange, answer)
-            sent = _sent(*await aside(_encoded, answer, exchange), exchange)
-        await _respond(send, sent, head=scope["method"] == "HEAD")
+            sent = outgoing(*await aside(encoded, answer, exchange), exchange)
+        await respond(send, sent, head=scope["method"] == "HEAD")
         seconds = perf_counter() - started
         if received is not None:
-            await self._look_back(exchange, scope, received)
-        self._record(exchange, sent.status, exchange.code.value if exchange.code is not None else None, seconds)
-        if self._recorder is not None:
-            asked = (scope["method"], path, scope["query_string"], scope["headers"], exchange.raw_body)
-            self._recorder.take(Passed(self._vendor.name, *asked, sent, seconds))
+            await look_back(exchange, received, self._contract)
+        self._witness.exchanged(exchange, sent, seconds)
 
-    def _received(self, scope: Scope) -> Request:
-        return Request(
-            vendor=self._vendor,
-            operation=None,
-            method=scope["method"],
-            path_values={},
-            query={},
-            headers={
-                name.decode("latin-1"): value.decode("latin-1") if name != _KEY_HEADER else _key(value)
-                for name, value in scope["headers"]
-            },
-            options=self._options,
-        )
+    def _route(self, exchange: Exchange) -> None:
+        match = self._paths.match(exchange.request.method, exchange.path)
+        operation_id = match.operation_id
+        exchange.route_to(self._operations[operation_id], self._contracts[operation_id], match.path_values)
 
-    def _route(self, exchange: Exchange, path: str, query_string: bytes) -> None:
-        request = exchange.request
-        match = self._paths.match(request.method, path)
-        exchange.operation = self._operations[match.operation_id]
-        exchange.contract = self._contracts[match.operation_id]
-        exchange.request = Request(
-            vendor=request.vendor,
-            operation=exchange.operation,
-            method=request.method,
-            path_values=match.path_values,
-            query=_query(query_string) if query_string else {},
-            headers=request.headers,
-            options=request.options,
-        )
-
-    async def _authenticate(self, exchange: Exchange, scope: Scope, receive: Receive) -> Caller:
-        operation, contract = _routed(exchange)
+    async def _authenticate(self, exchange: Exchange, receive: Receive) -> Caller:
+        operation, contract = exchange.routed
         limits = self._rate_limits
-        caller = exchange.caller = await self._caller(exchange, scope, receive)
+        caller = exchange.caller = await self._caller(exchange, receive)
         if isinstance(self._backends[caller.merchant.name], Passthrough):
             # The vendor itself counts, and tells what is left.
             exchange.budgets = {}
@@ -228,17 +155,10 @@ class Endpoint:
         authorize(caller, operation, contract)
         return caller
 
-    def _tell_unspent(self, exchange: Exchange) -> None:
-        """To a caller whom nobody knows, or on a path that nobody knows, the whole budget is told.
-
-        The same goes for whatever is refused before the request was counted.
-        """
-        if self._rate_limits is not None and (budgets := self._rate_limits.unspent(exchange.operation)):
-            exchange.budgets = self._vendor.render_budgets(budgets, None)
-
-    async def _caller(self, exchange: Exchange, scope: Scope, receive: Receive) -> Caller:
-        operation, contract = _routed(exchange)
-        address = scope["client"][0] if scope.get("client") else ""
+    async def _caller(self, exchange: Exchange, receive: Receive) -> Caller:
+        operation, contract = exchange.routed
+        client = exchange.scope.get("client")
+        address = client[0] if client else ""
         try:
             return self._authenticator.authenticate(exchange.request, contract, address)
         except Problem as problem:
@@ -250,38 +170,6 @@ class Endpoint:
         body = await self._body_of_stranger(exchange, receive)
         return self._authenticator.authenticate_by_body(body, operation, address)
 
-    async def _validate(self, exchange: Exchange, scope: Scope, receive: Receive) -> ValidRequest:
-        _, contract = _routed(exchange)
-        request = exchange.request
-        raw_body = await self._read_body(exchange, receive) if contract.media_types else b""
-        return ValidRequest(
-            url=_url(scope, request.headers),
-            path_values=request.path_values,
-            query=request.query,
-            headers=request.headers,
-            options=request.options,
-            body=self._valid_body(exchange, scope, raw_body),
-        )
-
-    def _valid_body(self, exchange: Exchange, scope: Scope, raw_body: bytes) -> Any:
-        """The parsed body of a request that keeps the spec, body and all; raises Problem for another."""
-        operation, contract = _routed(exchange)
-        request = exchange.request
-        media_type, body = "", None
-        if raw_body:
-            media_type = media_type_of(request.headers.get("content-type", ""), contract.media_types)
-            body = parse_json(raw_body)
-        violations = contract.violations(request, media_type, raw_body, body)
-        violations += _differing_keys(scope, body, operation.idempotency_field)
-        if violations:
-            raise Problem(Code.INVALID, violations=violations)
-        return body
-
-    async def _read_body(self, exchange: Exchange, receive: Receive) -> bytes:
-        if exchange.raw_body is None:
-            exchange.raw_body = await read_body(receive, exchange.request.headers, self._largest_body)
-        return exchange.raw_body
-
     async def _body_of_stranger(self, exchange: Exchange, receive: Receive) -> Any:
         """The parsed body, in which credentials may stand; ``None`` for one that cannot be read."""
         try:
@@ -289,8 +177,26 @@ class Endpoint:
         except Problem:
             return None
 
+    async def _read_body(self, exchange: Exchange, receive: Receive) -> bytes:
+        if exchange.raw_body is None:
+            exchange.raw_body = await read_body(receive, exchange.request.headers, self._largest_body)
+        return exchange.raw_body
+
+    async def _validate(self, exchange: Exchange, receive: Receive) -> ValidRequest:
+        _, contract = exchange.routed
+        request = exchange.request
+        raw_body = await self._read_body(exchange, receive) if contract.media_types else b""
+        return ValidRequest(
+            url=exchange.url,
+            path_values=request.path_values,
+            query=request.query,
+            headers=request.headers,
+            options=request.options,
+            body=valid_body(exchange, raw_body),
+        )
+
     def _parse(self, exchange: Exchange, request: ValidRequest) -> Task:
-        operation, _ = _routed(exchange)
+        operation, _ = exchange.routed
         task = operation.parse_request(request)
         # Nobody is named by nothing; where unknown customers are enrolled, it would become somebody.
         if not all(reference.value.strip() for reference in _references(task)):
@@ -311,7 +217,7 @@ class Endpoint:
             case HistoryQuery():
                 return await backend.history(merchant, task)
             case Enrolment():
-                idempotency = _idempotency(_asked(exchange, request), request, None)
+                idempotency = idempotency_of(request, asked_in(request, *exchange.routed))
                 enrolled = await backend.enrol(merchant, task, vendor=self._vendor.name, idempotency=idempotency)
                 exchange.replayed = enrolled.replayed
                 return enrolled
@@ -328,12 +234,12 @@ class Endpoint:
         request: ValidRequest,
         adjustment: Adjustment,
     ) -> Any:
-        asked = _asked(exchange, request)
+        asked = asked_in(request, *exchange.routed)
         instruction = Instruction(
             merchant=caller.merchant,
             vendor=self._vendor.name,
             adjustment=adjustment,
-            idempotency=_idempotency(asked, request, adjustment.idempotency_key),
+            idempotency=idempotency_of(request, asked, adjustment.idempotency_key),
             asked=asked,
         )
         receipt = await backend.adjust(instruction)
@@ -343,7 +249,7 @@ class Endpoint:
         return receipt
 
     def _render(self, exchange: Exchange, result: Any, request: ValidRequest) -> Answer:
-        operation, contract = _routed(exchange)
+        operation, contract = exchange.routed
         if not isinstance(result, Partial):
             return operation.render_response(result, request)
         answer = agreed(
@@ -369,7 +275,15 @@ class Endpoint:
             return self._vendor.render_problem(problem, exchange.request)
         except Exception as error:  # noqa: BLE001 - a vendor that cannot tell a problem is a problem itself
             exchange.error = error
-            return _LAST_RESORT
+            return LAST_RESORT
+
+    def _tell_unspent(self, exchange: Exchange) -> None:
+        """To a caller whom nobody knows, or on a path that nobody knows, the whole budget is told.
+
+        The same goes for whatever is refused before the request was counted.
+        """
+        if self._rate_limits is not None and (budgets := self._rate_limits.unspent(exchange.operation)):
+            exchange.budgets = self._vendor.render_budgets(budgets, None)
 
     def _conform(self, exchange: Exchange, answer: Answer) -> None:
         """Points may have moved, so a defect of the answer is recorded, and the answer goes out all the same."""
@@ -381,226 +295,6 @@ class Endpoint:
             exchange.error = exchange.error or error
             exchange.defects = (Defect(location="/", constraint="the check itself failed"),)
 
-    async def _forward(
-        self, exchange: Exchange, backend: Passthrough, scope: Scope, receive: Receive, path: str
-    ) -> Received:
-        """The vendor's own answer; raises Problem UNAVAILABLE where there is none, and asks for it only once."""
-        _, contract = _routed(exchange)
-        body = await self._read_body(exchange, receive)
-        try:
-            return await backend.forward(
-                contract,
-                method=scope["method"],
-                path=path,
-                query=scope["query_string"],
-                headers=list(scope["headers"]),
-                body=body,
-            )
-        except NotSent as fault:
-            raise Problem(Code.UNAVAILABLE) from fault
-        except Unclear as doubt:
-            exchange.ambiguous = True
-            raise Problem(Code.UNAVAILABLE) from doubt
-
-    async def _look_back(self, exchange: Exchange, scope: Scope, received: Received) -> None:
-        """Holds what was passed on, in both directions, against the spec; the answer is out already."""
-        aside = _in_thread if _has_long_body(exchange, received) else _here
-        try:
-            exchange.request_defects = await aside(self._request_defects, exchange, scope)
-            exchange.defects = await aside(self._received_defects, exchange, received)
-        except Exception as error:  # noqa: BLE001 - nothing here may be seen from outside
-            exchange.error = error
-
-    def _request_defects(self, exchange: Exchange, scope: Scope) -> tuple[Defect, ...]:
-        _, contract = _routed(exchange)
-        raw_body = (exchange.raw_body or b"") if contract.media_types else b""
-        try:
-            self._valid_body(exchange, scope, raw_body)
-        except Problem as problem:
-            found = tuple(map(self._defect, problem.violations))
-            return found or (Defect(location="/body", constraint=problem.code.value),)
-        return ()
-
-    def _defect(self, violation: Violation) -> Defect:
-        """Told without what was sent, of which the names in a body are a part."""
-        place = self._contract.place(violation.path) if violation.location == "body" else violation.field
-        return Defect(
-            location="/" + "/".join(filter(None, (violation.location, place))), constraint=violation.keyword
-        )
-
-    def _received_defects(self, exchange: Exchange, received: Received) -> tuple[Defect, ...]:
-        _, contract = _routed(exchange)
-        if exchange.request.method == "HEAD":
-            return ()
-        try:
-            found = contract.defects(exchange.request, answer_of(received))
-        except Undecodable:
-            return (Defect(location="/", constraint="its content-encoding cannot be read"),)
-        return tuple(
-            Defect(location=f"/{self._contract.place(_steps(defect.location))}", constraint=defect.constraint)
-            for defect in found
-        )
-
-    def _record(self, exchange: Exchange, status: int, code: str | None, seconds: float) -> None:
-        operation = exchange.operation.id if exchange.operation is not None else "none"
-        vendor = self._vendor.name
-        self._metrics.answered(vendor, operation, status, code or "none", seconds)
-        if exchange.defects:
-            self._metrics.defective(vendor, operation)
-        if exchange.request_defects:
-            self._metrics.defective_request(vendor, operation)
-        caller, error = exchange.caller, exchange.error
-        self._journal.write(
-            journal.Line(
-                time=journal.now(),
-                vendor=vendor,
-                operation=exchange.operation.id if exchange.operation is not None else None,
-                # A method is the client's text unless a path knows it.
-                method=exchange.request.method if exchange.operation is not None else None,
-                path=exchange.contract.path if exchange.contract is not None else None,
-                merchant=caller.merchant.name if caller is not None else None,
-                caller=caller.id if caller is not None else None,
-                status=status,
-                code=code,
-                ambiguous=exchange.ambiguous,
-                intent=exchange.intent,
-                replayed=exchange.replayed,
-                lost=list(exchange.lost) or None,
-                milliseconds=round(seconds * 1_000, 3),
-                error=_named(error) if error is not None else None,
-                frames=journal.frames_of(error) if error is not None else None,
-                request_defects=[*map(_told, exchange.request_defects)] or None,
-                defects=[*map(_told, exchange.defects)] or None,
-            )
-        )
-
-
-_LAST_RESORT = Answer(500, {"error": "Internal server error"})
-"""For an answer that cannot be made: no vendor's, since the vendor's own could not be."""
-
-
-def _is_long(result: Any) -> bool:
-    return isinstance(result, History) and len(result.entries) > _LONG_HISTORY
-
-
-def _has_long_body(exchange: Exchange, received: Received) -> bool:
-    return len(received.content) + len(exchange.raw_body or b"") > _LONG_BODY
-
-
-def _steps(location: str) -> list[str | int]:
-    """The steps of a place in an answer; a number as large as no index is a name."""
-    steps = filter(None, location.split("/"))
-    return [int(step) if step.isdecimal() and len(step) <= _LONGEST_INDEX else step for step in steps]
-
-
-def _told(defect: Defect) -> str:
-    return f"{defect.location} {defect.constraint}"
-
-
-async def _here(work: Callable[..., R], *arguments: Any) -> R:
-    return work(*arguments)
-
-
-async def _in_thread(work: Callable[..., R], *arguments: Any) -> R:
-    """Beside the event loop, so that nobody else waits for an answer that takes long to make."""
-    return await asyncio.to_thread(work, *arguments)
-
-
-def _encoded(answer: Answer, exchange: Exchange) -> tuple[Answer, bytes]:
-    """The answer with its bytes; the last resort for one that has none."""
-    try:
-        if answer.text is not None:
-            return answer, answer.text.encode()
-        return answer, b"" if answer.body is msgspec.UNSET else _encode(answer.body)
-    except Exception as error:  # noqa: BLE001 - points may have moved: it must be answered and recorded
-        exchange.error = error
-        exchange.code = Code.UNFORESEEN
-        return _LAST_RESORT, _encode(_LAST_RESORT.body)
-
-
-def _sent(answer: Answer, content: bytes, exchange: Exchange) -> Received:
-    """The answer as it goes out."""
-    headers = [(b"content-length", b"%d" % len(content))]
-    if content:
-        media_type = f"{answer.media_type}; charset=utf-8" if answer.text is not None else answer.media_type
-        headers.append((b"content-type", media_type.encode()))
-    elif answer.status == 204:
-        headers = []
-    for told in (answer.headers, exchange.budgets or {}):
-        headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in told.items()]
-    if exchange.replayed:
-        headers.append((b"idempotency-replayed", b"true"))
-    return Received(answer.status, headers, content)
-
-
-async def _respond(send: Send, sent: Received, *, head: bool) -> None:
-    await send({"type": "http.response.start", "status": sent.status, "headers": sent.headers})
-    await send({"type": "http.response.body", "body": b"" if head else sent.content})
-
-
-_encode = msgspec.json.Encoder().encode
-
-
-def _routed(exchange: Exchange) -> tuple[Operation, OperationContract]:
-    assert exchange.operation is not None
-    assert exchange.contract is not None
-    return exchange.operation, exchange.contract
-
-
-def _url(scope: Scope, headers: Mapping[str, str]) -> str:
-    path = scope["raw_path"].partition(b"?")[0].decode("latin-1")
-    return f"{scope['scheme']}://{headers.get('host', '')}{path}"
-
-
-def _query(query_string: bytes) -> dict[str, str]:
-    """The query's fields, of a repeated one the last; raises Problem UNREADABLE for one of absurd size."""
-    if len(query_string) > _LONGEST_QUERY or query_string.count(b"&") >= _MOST_QUERY_FIELDS:
-        raise Problem(Code.UNREADABLE)
-    return dict(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True))
-
-
-def _key(value: bytes) -> str:
-    """A key as it would stand in a body, which is in UTF-8; other bytes are read as HTTP has it."""
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
-
-
-def _differing_keys(scope: Scope, body: Any, field: str | None) -> tuple[Violation, ...]:
-    """A violation where one request carries several keys, in its headers or in its body as well."""
-    keys = dict.fromkeys(_key(value) for name, value in scope["headers"] if name == _KEY_HEADER)
-    if not keys:
-        return ()
-    own = body.get(field) if field is not None and isinstance(body, dict) else None
-    # An empty key of the body counts as none; one that is no text is another violation.
-    told = [*keys, own] if isinstance(own, str) and own and own not in keys else [*keys]
-    if len(told) == 1:
-        return ()
-    return (
-        Violation(
-            location="header", path=("Idempotency-Key",), keyword="const", expected=told[0], received=told[-1]
-        ),
-    )
-
-
-def _asked(exchange: Exchange, request: ValidRequest) -> list[Any]:
-    """What the client said: who calls is no part of it, and no secret is kept, not even as a digest."""
-    operation, contract = _routed(exchange)
-    body = request.body
-    if operation.body_credentials and isinstance(body, dict):
-        body = {name: value for name, value in body.items() if name not in operation.body_credentials}
-    path_values = {
-        name: value for name, value in request.path_values.items() if name not in operation.path_credentials
-    }
-    return [contract.method, contract.path, path_values, body]
-
-
-def _idempotency(asked: list[Any], request: ValidRequest, own_key: str | None) -> Idempotency | None:
-    """The request's key, from its body or header, with its fingerprint."""
-    key = own_key or request.headers.get("idempotency-key")
-    return None if key is None else Idempotency(key, fingerprint(asked))
-
 
 def _references(task: Task) -> tuple[CustomerReference, ...]:
     """By what an adjustment may enrol somebody."""
@@ -611,7 +305,14 @@ def _references(task: Task) -> tuple[CustomerReference, ...]:
             return ()
 
 
-def _named(error: Exception) -> str:
-    """The error's type, and its number's name where a store gives one; a message may quote what was sent."""
-    name = getattr(error, "sqlite_errorname", None)
-    return type(error).__name__ if name is None else f"{type(error).__name__} {name}"
+def _is_long(result: Any) -> bool:
+    return isinstance(result, History) and len(result.entries) > _LONG_HISTORY
+
+
+async def _here(work: Callable[..., R], *arguments: Any) -> R:
+    return work(*arguments)
+
+
+async def _in_thread(work: Callable[..., R], *arguments: Any) -> R:
+    """Beside the event loop, so that nobody else waits for an answer that takes long to make."""
+    return await asyncio.to_thread(work, *arguments)

@@ -1,4 +1,4 @@
-"""What is no vendor's: the gateway's own paths below ``/-/``, and what is told of requests to nobody."""
+"""What is no vendor's: the gateway's own paths below ``/-/``, and 404 for requests to nobody."""
 
 import asyncio
 from collections.abc import Iterable
@@ -8,45 +8,14 @@ import msgspec
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from loyalty_gateway import journal
 from loyalty_gateway.admin_token import AdminToken
 from loyalty_gateway.ledger import Ledger
 from loyalty_gateway.metrics import Metrics
 from loyalty_gateway.problem import Code
 from loyalty_gateway.traffic.recorder import Recorder
+from loyalty_gateway.witness import Witness
 
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_NONE = "none"
-
-
-class Witness:
-    """Tells the journal and the metrics of requests that no vendor answers."""
-
-    def __init__(self, metrics: Metrics, log: journal.Journal) -> None:
-        self._metrics = metrics
-        self._journal = log
-
-    def answered(
-        self,
-        status: int,
-        seconds: float,
-        *,
-        method: str | None = None,
-        path: str | None = None,
-        code: Code | None = None,
-    ) -> None:
-        """Counts and tells one answer; ``method`` and ``path`` are words of ours, never the client's text."""
-        self._metrics.answered(_NONE, _NONE, status, _NONE if code is None else code.value, seconds)
-        self._journal.write(
-            journal.Line(
-                time=journal.now(),
-                method=method,
-                path=path,
-                status=status,
-                code=None if code is None else code.value,
-                milliseconds=round(seconds * 1_000, 3),
-            )
-        )
 
 
 class Admin:

@@ -1,12 +1,16 @@
-"""From host and path to vendor and operation."""
+"""From path and method to operation."""
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 
 from loyalty_gateway.problem import Code, ConfigurationError, Problem
 from loyalty_gateway.spec import OperationContract
+
+MOUNTED_PATH: Final = "gateway.path"
+"""Where an ASGI scope has the raw path below the vendor's mount."""
 
 _PLACEHOLDER = "{"
 

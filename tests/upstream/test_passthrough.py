@@ -699,7 +699,7 @@ def test_the_answer_is_out_before_it_is_checked(
     def fails(*_: Any) -> Any:
         raise RuntimeError("the check itself failed")
 
-    monkeypatch.setattr("loyalty_gateway.endpoint.answer_of", fails)
+    monkeypatch.setattr("loyalty_gateway.relay.answer_of", fails)
     server.says(200, _GOOD, b"Content-Type: application/json")
 
     answer = _adjust(passing)

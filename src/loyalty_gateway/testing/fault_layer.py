@@ -7,11 +7,11 @@ from typing import Any, Final
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from loyalty_gateway.own_paths import Witness
 from loyalty_gateway.problem import Code, Problem
 from loyalty_gateway.testing.faults import Fault, Faults
 from loyalty_gateway.testing.received import Reading, ReceivedRequest
 from loyalty_gateway.vendor import Answer, Budget, Request, Vendor
+from loyalty_gateway.witness import Witness
 
 RESET: Final = "loyalty_gateway.reset"
 """The extension of a server that can reset the connection: ``{"reset": …}``, a function without arguments.

@@ -9,9 +9,10 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from loyalty_gateway.admin_token import AdminToken
-from loyalty_gateway.own_paths import OwnPaths, Witness
+from loyalty_gateway.own_paths import OwnPaths
 from loyalty_gateway.problem import ConfigurationError
 from loyalty_gateway.testing.faults import Fault, Faults
+from loyalty_gateway.witness import Witness
 
 PATH: Final = "/-/admin/faults"
 _LARGEST_ORDER: Final = 65_536

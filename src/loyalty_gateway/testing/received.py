@@ -11,7 +11,7 @@ from loyalty_gateway.adjustment import Adjustment, CustomerReference
 from loyalty_gateway.body import parse_json
 from loyalty_gateway.customer import CustomerQuery, CustomerUpdate, Enrolment, HistoryQuery
 from loyalty_gateway.problem import Problem
-from loyalty_gateway.routing import Paths
+from loyalty_gateway.routing import MOUNTED_PATH, Paths
 from loyalty_gateway.vendor import Operation, Request, Task, ValidRequest, Vendor
 
 
@@ -49,7 +49,7 @@ class Reading:
 
     def read(self, scope: Scope, content: bytes) -> tuple[ReceivedRequest, Request]:
         """The request for whoever tests, and as the vendor's own refusals are told of it."""
-        path = scope["gateway.path"]
+        path = scope[MOUNTED_PATH]
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
         operation, path_values = self._match(scope["method"], path)
