@@ -21,7 +21,9 @@ import httpx2
 import pytest
 import yaml
 from starlette.testclient import TestClient
+from typer.testing import CliRunner, Result
 
+from loyalty_gateway import cli
 from loyalty_gateway.app import create_app, load_contract
 from loyalty_gateway.config import parse_config
 from loyalty_gateway.journal import Journal
@@ -42,6 +44,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Lets the contract suite run over vendors that stand elsewhere."""
     parser.addoption("--vendors", type=Path, help="a package of vendors for the contract suite, as a folder")
     parser.addoption("--specs", type=Path, help="the folder of those vendors' specs")
+
+
+def command(*arguments: object) -> Result:
+    """What a command of ``loyalty-gateway`` tells and ends with, in this process; a new one takes a second."""
+    ended = CliRunner().invoke(cli.commands, [str(argument) for argument in arguments])
+    if ended.exception is not None and not isinstance(ended.exception, SystemExit):
+        raise ended.exception
+    return ended
 
 
 @pytest.fixture(scope="session")

@@ -1,17 +1,15 @@
 """Work on the vendors' documents: defects with their lines, and what a new version changes here."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from typer.testing import Result
 
-from conftest import ROOT, demo_config
+from conftest import ROOT, command, demo_config
 from loyalty_gateway.against import Comparison, compare, vendor_of
 from loyalty_gateway.check import LocatedDefect, check_vendors, located_defects
 from loyalty_gateway.config import parse_config
@@ -322,20 +320,14 @@ def test_what_is_no_document_is_told_as_that(
 # The command
 
 
-def _check(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "loyalty_gateway", "check", "--config", ROOT / "config.yaml", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ,
-    )
+def _check(*arguments: str | Path) -> Result:
+    return command("check", "--config", ROOT / "config.yaml", *arguments)
 
 
 def test_the_command_lists_defects(vendors: dict[str, Vendor]) -> None:
     as_text, as_json = _check("--defects", "--vendor", "salla"), _check("--defects", "--vendor", "salla", "--json")
 
-    assert (as_text.returncode, as_json.returncode) == (0, 0)
+    assert (as_text.exit_code, as_json.exit_code) == (0, 0)
     located = json.loads(as_json.stdout)
     assert len(located) == len(_located(vendors["salla"], specs_folder()))
     for defect in located:
@@ -348,7 +340,7 @@ def test_the_command_ends_with_1_where_a_new_version_breaks_something(specs: Pat
     new = _changed(specs / "mage.yaml", "        note:\n", "        remark:\n")
     other, as_json = _check("--against", new), _check("--against", new, "--vendor", "mage", "--json")
 
-    assert (same.returncode, other.returncode, as_json.returncode) == (0, 1, 1)
+    assert (same.exit_code, other.exit_code, as_json.exit_code) == (0, 1, 1)
     assert "field: removed" in other.stdout
     assert {change["where"] for change in json.loads(as_json.stdout)["changes"]} >= {"request/body/note"}
 
@@ -357,5 +349,5 @@ def test_the_command_ends_with_1_where_a_new_version_breaks_something(specs: Pat
 def test_the_command_ends_with_2_for_what_it_cannot_use(arguments: tuple[str, ...]) -> None:
     told = _check(*arguments)
 
-    assert (told.returncode, told.stdout) == (2, "")
+    assert (told.exit_code, told.stdout) == (2, "")
     assert told.stderr.count("\n") == 1

@@ -3,8 +3,6 @@
 import asyncio
 import csv
 import io
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,9 @@ from typing import Any
 import pytest
 from opened import DEMO, JANE, JANES_EMAIL, OMAR, OTHER, Opened, instruction, unfolded
 from rich.console import Console
+from typer.testing import Result
 
+from conftest import command
 from loyalty_gateway.adjustment import LARGEST_POINTS, CustomerReference, Merchant, Tier
 from loyalty_gateway.customer import CustomerQuery, Enrolment
 from loyalty_gateway.customer_files import CustomerFile
@@ -254,10 +254,8 @@ def test_nobody_is_exported_of_a_merchant_without_customers(opened: Opened) -> N
 
 
 def test_the_commands_import_export_and_say_what_was_not_taken(tmp_path: Path) -> None:
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        ledger = ("--ledger", f"sqlite:///{tmp_path / 'ledger.db'}")
-        command = [sys.executable, "-m", "loyalty_gateway", "ledger", *arguments, *ledger]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+    def run(*arguments: str) -> Result:
+        return command("ledger", *arguments, "--ledger", f"sqlite:///{tmp_path / 'ledger.db'}")
 
     importing = _Importing(tmp_path, "77,,50,,,,", "x")
 
@@ -265,10 +263,10 @@ def test_the_commands_import_export_and_say_what_was_not_taken(tmp_path: Path) -
     exported = run("export")
     nobody = run("export", "--merchant", "nobody")
 
-    assert (imported.returncode, imported.stderr) == (1, "")
+    assert (imported.exit_code, imported.stderr) == (1, "")
     assert imported.stdout == f"1 of 2 customers are in the ledger; 1 are in {importing.rejects}\n"
     assert exported.stdout.splitlines()[1:] == ["77,50,50,0,,"]
-    assert (nobody.returncode, nobody.stderr) == (
+    assert (nobody.exit_code, nobody.stderr) == (
         2,
         "loyalty-gateway: --merchant nobody: must be one of: demo\n",
     )

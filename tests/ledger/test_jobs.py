@@ -4,8 +4,6 @@ import asyncio
 import csv
 import io
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opened import DEMO, JANE, OMAR, OTHER, SECOND, START, Opened, instruction, unfolded
 
-from conftest import demo_config
+from conftest import command, demo_config
 from loyalty_gateway.adjustment import (
     CustomerReference,
     Everyone,
@@ -360,10 +358,9 @@ def test_the_commands_try_carry_out_and_tell_what_is_for_everyone(tmp_path: Path
     config.write_text(yaml.safe_dump(demo_config(everyone_at_once=1, ledger=store.url)), encoding="utf-8")
 
     def run(*arguments: str) -> tuple[int, str]:
-        command = [sys.executable, "-m", "loyalty_gateway", "ledger", *arguments, "--config", str(config)]
-        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        ended = command("ledger", *arguments, "--config", config)
         assert ended.stderr == ""
-        return ended.returncode, ended.stdout
+        return ended.exit_code, ended.stdout
 
     tried = (
         "2 customers would be adjusted, but 1 of them have too few points: it would be refused, and nobody moved"

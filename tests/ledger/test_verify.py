@@ -1,8 +1,6 @@
 """``loyalty-gateway ledger verify``: a sound ledger passes, and whatever is wrong in one is told."""
 
 import io
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import pytest
 from opened import DEMO, JANE, OMAR, OTHER, Opened, instruction
 from rich.console import Console
 
+from conftest import command
 from loyalty_gateway.adjustment import CustomerReference, Everyone
 from loyalty_gateway.customer import Enrolment
 from loyalty_gateway.ledger_commands import verify
@@ -106,18 +105,17 @@ def test_the_command_ends_with_1_where_something_is_wrong(tmp_path: Path) -> Non
     opened = Opened(SqliteFile(tmp_path / "ledger.db"))
     opened.enrol(JANE)
     opened.adjust(instruction(JANE, 10))
-    command = [sys.executable, "-m", "loyalty_gateway", "ledger", "verify"]
-    command += ["--ledger", f"sqlite:///{tmp_path / 'ledger.db'}"]
+    verify = ("ledger", "verify", "--ledger", f"sqlite:///{tmp_path / 'ledger.db'}")
 
-    sound = subprocess.run(command, capture_output=True, text=True, check=False)
+    sound = command(*verify)
     opened.execute("UPDATE wallets SET available = 1")
-    broken = subprocess.run(command, capture_output=True, text=True, check=False)
+    broken = command(*verify)
 
-    assert (sound.returncode, sound.stdout, sound.stderr) == (
+    assert (sound.exit_code, sound.stdout, sound.stderr) == (
         0,
         "1 wallets, 1 entries: nothing is wrong\n",
         "",
     )
-    assert (broken.returncode, broken.stderr) == (1, "")
+    assert (broken.exit_code, broken.stderr) == (1, "")
     assert broken.stdout.endswith("1 wallets, 1 entries: 1 findings\n")
     opened.close()

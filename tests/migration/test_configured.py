@@ -1,15 +1,14 @@
 """What an operator may write of a move, and what the commands say of what is wrong."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from bench import LOYALTYLION, SALLA, SALLA_TO_ENGINE, YOTPO, YOTPO_TO_LOYALTYLION
+from typer.testing import Result
 
-from conftest import demo_config
+from conftest import command, demo_config
 from loyalty_gateway.adjustment import Merchant
 from loyalty_gateway.backend_config import EngineConfig, MigrationConfig
 from loyalty_gateway.config import Config, parse_config
@@ -72,24 +71,23 @@ def test_a_move_is_one_merchants(vendors: dict[str, Vendor]) -> None:
         parse_config(config, vendors, {})
 
 
-def _command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _command(folder: Path, *arguments: str) -> Result:
     path = folder / "config.yaml"
     config = demo_config(ledger=f"sqlite:///{folder / 'front.db'}")
     config["merchants"]["demo"]["backends"] = SALLA_TO_ENGINE
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
-    command = [sys.executable, "-m", "loyalty_gateway", "migration", *arguments, "--config", str(path)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return command("migration", *arguments, "--config", path)
 
 
 def test_the_commands_tell_where_a_move_is_and_refuse_what_is_not_shown(tmp_path: Path) -> None:
     named = ("--merchant", "demo", "--vendor", "salla")
 
     for _ in range(2):
-        assert _command(tmp_path, "advance", *named, "--why", "a test", "--who", "Ann").returncode == 0
+        assert _command(tmp_path, "advance", *named, "--why", "a test", "--who", "Ann").exit_code == 0
     refused = _command(tmp_path, "advance", *named, "--why", "a test")
     told = _command(tmp_path, "status", *named)
 
-    assert refused.returncode == 2
+    assert refused.exit_code == 2
     assert refused.stderr == (
         "loyalty-gateway: advance to lead: the sides were never held against each other; "
         "run `loyalty-gateway migration reconcile`\n"
@@ -103,14 +101,14 @@ def test_a_reconciliation_that_cannot_read_a_side_ends_with_1(tmp_path: Path) ->
 
     told = _command(tmp_path, "reconcile", *named)
 
-    assert told.returncode == 1
+    assert told.exit_code == 1
     assert "is NOT clean" in told.stdout
 
 
 def test_a_vendor_that_does_not_move_is_told(tmp_path: Path) -> None:
     told = _command(tmp_path, "status", "--merchant", "demo", "--vendor", "yotpo")
 
-    assert told.returncode == 2
+    assert told.exit_code == 2
     assert "merchants.demo.backends.yotpo: is no migration" in told.stderr
 
 

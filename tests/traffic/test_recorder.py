@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import stat
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +14,7 @@ import httpx2
 import pytest
 from recorded import MAGE, READS, SALLA
 
-from conftest import Gateway, StartGateway, demo_config, serving
+from conftest import Gateway, StartGateway, command, demo_config, serving
 from dialects import DIALECTS
 from loyalty_gateway.config import parse_config
 from loyalty_gateway.problem import ConfigurationError
@@ -255,7 +253,7 @@ def test_a_line_that_was_never_ended_is_left_out_of_the_archive_and_counted(tmp_
     first = min(folder.iterdir())
     first.write_bytes(first.read_bytes()[:-20])
 
-    told = _command("--folder", folder, "--har", archive)
+    told = command("defects", "--folder", folder, "--har", archive)
 
     assert told.stdout == f"3 exchanges written to {archive}; 1 line could not be read\n", told.stderr
     assert len(json.loads(archive.read_text(encoding="utf-8"))["log"]["entries"]) == 3
@@ -442,27 +440,17 @@ def test_a_bad_key_is_named(vendors: dict[str, Vendor], keys: dict[str, Any], to
     assert told in refusal.value.where
 
 
-def _command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "loyalty_gateway", "defects", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ,
-    )
-
-
 def test_the_command_asks_a_gateway_or_reads_its_folder(tmp_path: Path) -> None:
     folder, archive = tmp_path / "recordings", tmp_path / "kept.har"
     with serving(tmp_path, _config(folder=str(folder), exchanges=True)) as gateway:
         httpx2.post(f"{gateway.url}{_POINTS}", json={"adjustment": 5, "colour": 1}, headers=MAGE)
-        asked = _command("--url", gateway.url, "--token", _TOKEN, "--json")
-        refused = _command("--url", gateway.url, "--token", "another token")
+        asked = command("defects", "--url", gateway.url, "--token", _TOKEN, "--json")
+        refused = command("defects", "--url", gateway.url, "--token", "another token")
 
-    read = _command("--config", tmp_path / "config.yaml", "--json")
-    written = _command("--folder", folder, "--har", archive)
+    read = command("defects", "--config", tmp_path / "config.yaml", "--json")
+    written = command("defects", "--folder", folder, "--har", archive)
 
-    assert (asked.returncode, refused.returncode, read.returncode, written.returncode) == (1, 2, 1, 0)
+    assert (asked.exit_code, refused.exit_code, read.exit_code, written.exit_code) == (1, 2, 1, 0)
     assert "the token is another" in refused.stderr
     assert (
         _shown(json.loads(asked.stdout))
@@ -482,14 +470,14 @@ def test_the_command_asks_a_gateway_or_reads_its_folder(tmp_path: Path) -> None:
     ],
 )
 def test_the_command_ends_with_2_where_nothing_can_be_told(arguments: tuple[str, ...]) -> None:
-    told = _command(*arguments)
+    told = command("defects", *arguments)
 
-    assert (told.returncode, told.stdout) == (2, "")
+    assert (told.exit_code, told.stdout) == (2, "")
     assert told.stderr.count("\n") == 1
 
 
 def test_an_archive_of_a_gateway_that_is_asked_is_refused() -> None:
-    told = _command("--url", "http://127.0.0.1:9", "--token", "some token", "--har", os.devnull)
+    told = command("defects", "--url", "http://127.0.0.1:9", "--token", "some token", "--har", os.devnull)
 
-    assert (told.returncode, told.stdout) == (2, "")
+    assert (told.exit_code, told.stdout) == (2, "")
     assert "not together with --url" in told.stderr

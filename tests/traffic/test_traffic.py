@@ -2,9 +2,6 @@
 
 import json
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +17,7 @@ from recorded import (
     write,
 )
 
-from conftest import Gateway
+from conftest import Gateway, command
 from loyalty_gateway.problem import ConfigurationError
 from loyalty_gateway.spec import Contract, OperationContract
 from loyalty_gateway.traffic.commands import judge_files, read_exchanges
@@ -426,16 +423,6 @@ def test_findings_are_kept_up_to_a_number_of_each_kind_and_counted_beyond_it(
     assert merged.not_kept == 2 * report.not_kept
 
 
-def _command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "loyalty_gateway", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ,
-    )
-
-
 @pytest.mark.parametrize(("planted", "status"), [(None, 0), ("a status", 1)])
 def test_the_command_ends_with_1_where_there_is_a_finding(
     archive: Archive, tmp_path: Path, planted: str | None, status: int
@@ -444,9 +431,9 @@ def test_the_command_ends_with_1_where_there_is_a_finding(
         index, spoil, _ = _PLANTED[planted]
         archive = spoilt(archive, index, spoil)
 
-    told = _command("traffic", write(archive, tmp_path / "a.har"), "--json")
+    told = command("traffic", write(archive, tmp_path / "a.har"), "--json")
 
-    assert told.returncode == status, told.stderr
+    assert told.exit_code == status, told.stderr
     assert len(json.loads(told.stdout)["findings"]) == status
 
 
@@ -454,9 +441,9 @@ def test_the_command_prints_tables(archive: Archive, tmp_path: Path) -> None:
     index, spoil, _ = _PLANTED["a field where the schema is open"]
     path = write(spoilt(archive, index, spoil), tmp_path / "a.har")
 
-    told = _command("traffic", path, "--vendor", "mage")
+    told = command("traffic", path, "--vendor", "mage")
 
-    assert told.returncode == 1
+    assert told.exit_code == 1
     assert "undocumented field: request /body/colour" in told.stdout
 
 
@@ -466,15 +453,15 @@ def test_the_command_ends_with_2_where_it_judged_nothing(archive: Archive, tmp_p
     for entry in strangers:
         entry["request"]["url"] = "https://shop.example.com/cart"
 
-    told = _command("traffic", write({"log": {"entries": strangers}}, tmp_path / "a.har"))
+    told = command("traffic", write({"log": {"entries": strangers}}, tmp_path / "a.har"))
 
-    assert (told.returncode, told.stdout) == (2, "")
+    assert (told.exit_code, told.stdout) == (2, "")
     assert f"nothing was judged: {entries} exchanges" in told.stderr
 
 
 @pytest.mark.parametrize("arguments", [("missing.har",), ("missing.har", "--vendor", "nobody")])
 def test_the_command_ends_with_2_for_what_cannot_be_read(arguments: tuple[str, ...]) -> None:
-    told = _command("traffic", *arguments)
+    told = command("traffic", *arguments)
 
-    assert (told.returncode, told.stdout) == (2, "")
+    assert (told.exit_code, told.stdout) == (2, "")
     assert told.stderr.count("\n") == 1
