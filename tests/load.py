@@ -17,7 +17,7 @@ from rich.console import Console
 
 from conftest import Served
 from dialects import DIALECTS, Dialect
-from loyalty_gateway.ledger_commands import verify
+from loyalty_gateway.ledger_commands.verifying import verify
 from stores import Store, opened_ledgers
 
 SEED = int(os.environ.get("LOYALTY_GATEWAY_SEED") or secrets.randbelow(2**32))

@@ -21,7 +21,7 @@ import yaml
 from starlette.applications import Starlette
 
 from conftest import ROOT, demo_config, serving
-from loyalty_gateway import cli
+from loyalty_gateway.cli.serving import serve
 from loyalty_gateway.config import CredentialConfig
 from test_bad_input import CASES, Case, every
 from test_config import held_by
@@ -269,7 +269,7 @@ def test_nothing_that_serves_holds_a_credential_in_plain_text(
         serving.close()
 
     monkeypatch.setattr("uvloop.run", run)
-    cli.serve(config=path, port=0)
+    serve(config=path, port=0)
 
     kept = list(held_by(*held))
     assert [thing for thing in kept if isinstance(thing, Starlette)]

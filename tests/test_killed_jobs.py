@@ -15,7 +15,7 @@ from conftest import demo_config, serving
 from loyalty_gateway.adjustment import CustomerReference, Merchant
 from loyalty_gateway.customer import Enrolment
 from loyalty_gateway.ledger import Ledger
-from loyalty_gateway.ledger_commands import verify
+from loyalty_gateway.ledger_commands.verifying import verify
 from stores import Store, on_ledger
 
 SEED = int(os.environ.get("LOYALTY_GATEWAY_SEED") or secrets.randbelow(2**32))

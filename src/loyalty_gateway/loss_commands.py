@@ -62,12 +62,6 @@ def told_of(pair: Pair) -> tuple[str, str, str]:
     return survives, emulated, "; ".join(filter(None, (lost, impossible and f"impossible: {impossible}")))
 
 
-def render_json(value: Any, stream: TextIO) -> None:
-    """Prints a report as JSON."""
-    plain = msgspec.to_builtins(value, str_keys=True, enc_hook=str)
-    stream.write(msgspec.json.format(msgspec.json.encode(plain), indent=2).decode() + "\n")
-
-
 # One request
 
 

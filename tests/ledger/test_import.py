@@ -15,8 +15,8 @@ from typer.testing import Result
 from conftest import command
 from loyalty_gateway.adjustment import LARGEST_POINTS, CustomerReference, Merchant, Tier
 from loyalty_gateway.customer import CustomerQuery, Enrolment
-from loyalty_gateway.customer_files import CustomerFile
-from loyalty_gateway.ledger_commands import export_customers, import_customers
+from loyalty_gateway.ledger_commands.customer_files import CustomerFile
+from loyalty_gateway.ledger_commands.customers import export_customers, import_customers
 from loyalty_gateway.problem import ConfigurationError
 from stores import SqliteFile, Store
 

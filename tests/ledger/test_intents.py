@@ -8,7 +8,6 @@ import pytest
 from intending import KEEP, LEASE, UPSTREAM, begin_intents, new_intent, settle_intent
 from opened import DEMO, JANE, OMAR, SECOND, START, Opened
 
-from loyalty_gateway.intent_commands import settle_by_hand, tell_intents
 from loyalty_gateway.ledger.intents import (
     Intent,
     Outcome,
@@ -23,6 +22,7 @@ from loyalty_gateway.ledger.intents import (
     reopen,
     unsettled,
 )
+from loyalty_gateway.ledger_commands.intents import settle_by_hand, tell_intents
 from loyalty_gateway.problem import Code, ConfigurationError, Problem
 from loyalty_gateway.told import ToldEntry, ToldReceipt
 from stores import Store

@@ -36,7 +36,8 @@ from loyalty_gateway.customer import (
 from loyalty_gateway.ledger import job_runner
 from loyalty_gateway.ledger.jobs import LeftAlone, Report, left_alone, reports
 from loyalty_gateway.ledger.orders import Job
-from loyalty_gateway.ledger_commands import export_customers, tell_jobs
+from loyalty_gateway.ledger_commands.customers import export_customers
+from loyalty_gateway.ledger_commands.everyone import tell_jobs
 from loyalty_gateway.problem import Code, Problem
 from stores import NewStore, SqliteFile, Store
 

@@ -15,7 +15,7 @@ from opened import JANE, OMAR, Opened, instruction, unfolded
 from loyalty_gateway.adjustment import CustomerReference, Everyone, Merchant, Tier
 from loyalty_gateway.customer import Customer, CustomerQuery, HistoryQuery
 from loyalty_gateway.ledger import postgres_schema, sqlite_schema
-from loyalty_gateway.ledger_commands import verify
+from loyalty_gateway.ledger_commands.verifying import verify
 from loyalty_gateway.problem import Code
 from stores import PostgresServer, SqliteFile, Store
 

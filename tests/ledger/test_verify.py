@@ -11,7 +11,7 @@ from rich.console import Console
 from conftest import command
 from loyalty_gateway.adjustment import CustomerReference, Everyone
 from loyalty_gateway.customer import Enrolment
-from loyalty_gateway.ledger_commands import verify
+from loyalty_gateway.ledger_commands.verifying import verify
 from stores import SqliteFile, Store
 
 

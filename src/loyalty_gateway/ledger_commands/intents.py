@@ -1,4 +1,4 @@
-"""The commands for what is to be carried out at upstreams: ``loyalty-gateway ledger intents`` and ``settle``."""
+"""``ledger intents`` and ``settle``: what is to be carried out at upstreams, told and settled by a person."""
 
 import csv
 import time
