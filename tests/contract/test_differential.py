@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 from generated import Sent, Subject
 
+from conftest import NOT_TRACED
 from loyalty_gateway.app import load_contract
 from loyalty_gateway.body import parse_json
 from loyalty_gateway.problem import Problem
 from loyalty_gateway.spec import Contract
 from loyalty_gateway.vendor import discover
+
+pytestmark = NOT_TRACED
 
 SEED = int(os.environ.get("LOYALTY_GATEWAY_SEED") or secrets.randbelow(2**32))
 """Each run has its own; ``LOYALTY_GATEWAY_SEED`` repeats one."""

@@ -14,7 +14,7 @@ import wrong_servers
 from spoiling import Answered, Asked, Gateway, Spoil, SpoiledApp, answering, hanging_up, leave, listening, trickle
 from wrong_servers import WRONG_SERVERS, WrongServer
 
-from conftest import demo_config
+from conftest import NOT_TRACED, demo_config
 from loyalty_gateway.app import create_app
 from loyalty_gateway.config import Config, parse_config
 from loyalty_gateway.contract_run import behaviours
@@ -115,6 +115,7 @@ _ALWAYS = 12
 """So many of the wrong servers are found out in every run of the tests, and all of them in the slow suite."""
 
 
+@NOT_TRACED
 @pytest.mark.parametrize(
     "wrong",
     [

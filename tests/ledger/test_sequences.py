@@ -24,6 +24,7 @@ from hypothesis.stateful import (
 from numbering import Numbering, number_of, numbers
 from opened import SECOND, Opened, instruction
 
+from conftest import NOT_TRACED
 from loyalty_gateway.adjustment import (
     LARGEST_POINTS,
     OWN_NAMESPACE,
@@ -57,6 +58,8 @@ from loyalty_gateway.ledger.statements import Dialect, Work
 from loyalty_gateway.ledger.verify import Finding, check_keys, check_strays, check_wallets
 from loyalty_gateway.problem import Problem
 from stores import NewStore, Rows, Store
+
+pytestmark = NOT_TRACED
 
 SEED = int(os.environ.get("LOYALTY_GATEWAY_SEED") or secrets.randbelow(2**32))
 """Each run has its own; ``LOYALTY_GATEWAY_SEED`` repeats one."""
