@@ -107,13 +107,18 @@ def parse_backend(
             raise given.error(path, f"{what}; {more}")
 
 
-def _check_url(url: str, given: Given, path: str) -> None:
+def is_server_url(url: str) -> bool:
+    """Whether it is what stands before the paths of a spec: no credentials, no query."""
     try:
         parts = urlsplit(url)
-        is_good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        is_good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        is_good = False
-    if not is_good or parts.query or parts.fragment or parts.username or parts.password:
+        return False
+    return is_good and not (parts.query or parts.fragment or parts.username or parts.password)
+
+
+def _check_url(url: str, given: Given, path: str) -> None:
+    if not is_server_url(url):
         raise given.error(path, "must read like https://api.example.com, without credentials or a query")
 
 

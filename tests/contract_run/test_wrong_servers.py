@@ -5,10 +5,12 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 import wrong_servers
 from spoiling import Answered, Asked, Gateway, Spoil, SpoiledApp, answering, hanging_up, leave, listening, trickle
@@ -18,13 +20,14 @@ from conftest import NOT_TRACED, demo_config
 from loyalty_gateway.app import create_app
 from loyalty_gateway.config import Config, parse_config
 from loyalty_gateway.contract_run import behaviours
-from loyalty_gateway.contract_run.client import OutOfTime
+from loyalty_gateway.contract_run.client import LimitUsedUp, OutOfTime
 from loyalty_gateway.contract_run.run import run
 from loyalty_gateway.contract_run.setup import Wish, prepare
 from loyalty_gateway.contract_run.stage import Stage
 from loyalty_gateway.contract_run.verdict import Outcome, Report, Score
 from loyalty_gateway.journal import Journal
 from loyalty_gateway.spec import Contract
+from loyalty_gateway.spec.judge import Spoken
 from loyalty_gateway.vendor import Operation, Promise, Shown, Vendor, discover
 
 Held = Callable[..., Report]
@@ -49,13 +52,15 @@ def hold(tmp_path: Path, vendors: dict[str, Vendor], contracts: dict[str, Contra
     """Holds the gateway behind a spoiler against a vendor's contract."""
     with ExitStack() as stack:
 
-        def held(name: str, spoil: Spoil, *operations: str, rounds: int = 1, seconds: float = 300) -> Report:
+        def held(
+            name: str, spoil: Spoil, *operations: str, rounds: int = 1, seconds: float = 300, seed: int = 7
+        ) -> Report:
             config: Config = parse_config(unhurried(tmp_path / "ledger.db"), vendors, {})
             app = create_app(config, vendors, journal=Journal(io.BytesIO()), contracts=contracts)
             address = stack.enter_context(listening(SpoiledApp(app, spoil)))
             url = _url(address, vendors[name], contracts[name])
             setup = prepare(config, vendors[name], contracts[name], url, Wish(operations=operations))
-            return run(setup, seconds=seconds, seed=7, rounds=rounds, on_progress=lambda *_: None)
+            return run(setup, seconds=seconds, seed=seed, rounds=rounds, on_progress=lambda *_: None)
 
         yield held
 
@@ -80,6 +85,27 @@ def test_the_gateway_passes_its_own_contract_run(vendor: str, hold: Held) -> Non
     assert report.decisions
     assert report.not_covered.operations == ()
     assert all("has the points of before" in note for note in report.notes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("vendor", sorted(discover()))
+def test_whatever_is_generated_a_right_server_is_accused_of_nothing_and_knows_its_customers_as_before(
+    vendor: str, seed: int, hold: Held, tmp_path: Path
+) -> None:
+    report = hold(vendor, wrong_servers.right, rounds=6, seed=seed)
+
+    assert _accused(report) == []
+    assert report.exit_status == 0
+    with sqlite3.connect(tmp_path / "ledger.db") as ledger:
+        known = {
+            f"{namespace}:{value}"
+            for namespace, value in ledger.execute(
+                "SELECT namespace, value FROM customer_references WHERE wallet_id < 3"
+            )
+        }
+    customers = demo_config()["merchants"]["demo"]["customers"]
+    assert known == {f"{space}:{name}" for customer in customers for space, name in customer["references"].items()}
 
 
 @pytest.mark.parametrize("vendor", sorted(discover()))
@@ -193,6 +219,52 @@ def test_who_was_excluded_is_let_in_again(hold: Held, tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "ledger.db") as ledger:
         assert ledger.execute("SELECT count(*) FROM wallets WHERE excluded").fetchone() == (0,)
     assert report.exit_status == 1
+
+
+def test_a_server_that_can_do_nothing_now_and_then_is_asked_again(hold: Held) -> None:
+    numbers = count(1)
+
+    async def busy_at_times(asked: Asked, gateway: Gateway) -> Answered:
+        if next(numbers) % 9 == 0:
+            error = {"status": "503", "title": "Service Unavailable", "detail": "Try again"}
+            return Answered(503).telling({"errors": [error]})
+        return await gateway(asked)
+
+    report = hold("mage", busy_at_times, "adjustPoints", rounds=0)
+
+    assert _accused(report) == []
+    assert report.exit_status == 0
+
+
+def test_as_published_too_a_valid_request_has_to_be_taken(hold: Held) -> None:
+    report = hold("loyaltylion", wrong_servers.refuses_the_admitted, "customers.listCustomers", rounds=0)
+
+    (check,) = [one for one in report.checks if "/valid-requests/" in one.id]
+    assert (check.outcome, check.as_published) == (Outcome.VIOLATED, Outcome.VIOLATED)
+
+
+def test_where_the_limit_is_used_up_nothing_is_begun(hold: Held) -> None:
+    async def used_up(_asked: Asked, _gateway: Gateway) -> Answered:
+        return Answered(429, {"retry-after": "31"}).telling({"message": "Too many"})
+
+    with pytest.raises(LimitUsedUp, match="31 s"):
+        hold("salla", used_up, "List-Customers", rounds=0, seconds=60)
+
+
+def test_a_request_with_two_keys_is_rightly_refused(hold: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_two_keys(stage: Stage, operation: Operation) -> Iterator[Spoken]:
+        plain = stage.spoken(operation, stage.plain(operation))
+        yield msgspec.structs.replace(
+            plain,
+            headers={"idempotency-key": stage.fresh("one")},
+            body={**plain.body, operation.idempotency_field: stage.fresh("other")},
+        )
+
+    monkeypatch.setattr("loyalty_gateway.contract_run.run.examples", with_two_keys)
+
+    report = hold("bitbybit", wrong_servers.right, "adjustCustomerPoints", rounds=0)
+
+    assert _accused(report) == []
 
 
 def test_a_server_that_hangs_up_gets_no_verdict(

@@ -27,6 +27,8 @@ _SILENCE_SECONDS: Final = 10.0
 _LARGEST_ANSWER: Final = 8_000_000
 _MOST_TRIES: Final = 3
 _SHORTEST_WAIT: Final = 0.2
+_LATER: Final = {429, 503}
+"""With these a server says that the same request may be granted later."""
 _HEADERS: Final[Mapping[str, str]] = {"user-agent": "loyalty-gateway contract", "accept": "application/json"}
 
 
@@ -40,6 +42,14 @@ class NoAnswer(Exception):  # noqa: N818 - not an error of the program
 
 class OutOfTime(Exception):  # noqa: N818 - not an error of the program
     """The run's time is over, or would be before the rate limit lets a request through."""
+
+
+class LimitUsedUp(Exception):  # noqa: N818 - not an error of the program
+    """The first request of a run was refused for most of its time, because of others before it."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"{seconds:.0f} s")
+        self.seconds = seconds
 
 
 class Exchange(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,7 +160,7 @@ class Client:
         ``hurries`` waits for no limit, and a 429 is its answer.
 
         Raises:
-            OutOfTime, Unreachable, NoAnswer: there is no exchange.
+            OutOfTime, Unreachable, NoAnswer, LimitUsedUp: there is no exchange.
         """
         described = self._setup.described(operation)
         method, template = method or described.method, template or described.template
@@ -163,7 +173,7 @@ class Client:
         if content is not None and spoken.media_type:
             headers["content-type"] = spoken.media_type
         url = self._setup.url + _filled(path, access.path_values) + (f"?{query}" if query else "")
-        for _ in range(_MOST_TRIES):
+        for tries in range(1, _MOST_TRIES + 1):
             if hurries:
                 self._hurry(operation)
             else:
@@ -179,7 +189,7 @@ class Client:
                 answer=answer,
             )
             self._on_exchange(exchange)
-            if answer.status != 429 or hurries:
+            if hurries or answer.status not in _LATER or (answer.status == 503 and tries == _MOST_TRIES):
                 return exchange
             self._hold_off(answer)
         raise NoAnswer(f"429 came {_MOST_TRIES} times, within the limits")
@@ -192,13 +202,19 @@ class Client:
             self._spent.update(limit.name for limit in operation.rate_limits)
 
     def _hold_off(self, answer: Answer) -> None:
-        """Waits for as long as a 429 says; raises OutOfTime where that is longer than there is time."""
+        """Waits for as long as the answer says; raises OutOfTime where that is longer than there is time."""
         told = seconds_in(answer.headers, "retry-after")
         if told is None:
             told = self._setup.vendor.parse_retry_after(answer.headers, time.time())
         seconds = max(_SHORTEST_WAIT, 1.0 if told is None else told)
         self._held_off_until = time.monotonic() + seconds
+        if self.sent == 1 and seconds > self._seconds / 2:
+            raise LimitUsedUp(seconds)
         self._sleep(seconds)
+
+    def wait_for_the_limit(self) -> None:
+        """Waits until a refusal is over that there was no time to wait for; raises OutOfTime as before."""
+        self._sleep(max(0.0, self._held_off_until - time.monotonic()))
 
     def wait(self, seconds: float) -> None:
         """Lets time go by; raises OutOfTime where there is not so much."""
@@ -255,7 +271,7 @@ class Client:
 
     def _sleep(self, seconds: float) -> None:
         if seconds > self.seconds_left:
-            raise OutOfTime
+            raise OutOfTime(f"the server lets nothing through for {seconds:.0f} s")
         time.sleep(seconds)
 
 

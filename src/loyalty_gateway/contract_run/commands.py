@@ -1,8 +1,10 @@
 """``loyalty-gateway contract``: a run with its progress, the summary for a person, and the report file."""
 
 import random
+import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -12,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from loyalty_gateway.app import load_contract
 from loyalty_gateway.config import Config
-from loyalty_gateway.contract_run.client import Unreachable
+from loyalty_gateway.contract_run.client import LimitUsedUp, Unreachable
 from loyalty_gateway.contract_run.reports import FORMATS
 from loyalty_gateway.contract_run.run import run
 from loyalty_gateway.contract_run.setup import Setup, Wish, prepare
@@ -63,6 +65,16 @@ def contract(config: Config, vendors: Mapping[str, Vendor], asked: Asked, out: T
     except Unreachable as error:
         what = f"no connection can be made ({error}), so there is no verdict, and no points were given back"
         raise ConfigurationError(asked.url, what) from error
+    except LimitUsedUp as limit:
+        what = (
+            f"the rate limit is used up for {limit.seconds:.0f} s more; nothing was moved, and there is no verdict"
+        )
+        raise ConfigurationError(asked.url, what) from limit
+    except KeyboardInterrupt as interrupt:
+        what = (
+            "the run was broken off, so there is no verdict; points were given back as far as that could be done"
+        )
+        raise ConfigurationError(asked.url, what) from interrupt
     values = plain(report, setup.secrets())
     tell(values, report, human, verbose=asked.verbose)
     if asked.format is not None:
@@ -81,6 +93,9 @@ def _setup(config: Config, vendors: Mapping[str, Vendor], asked: Asked) -> Setup
         raise ConfigurationError(f"--report {asked.format}", f"must be one of: {', '.join(FORMATS)}")
     if asked.output is not None and asked.format is None:
         raise ConfigurationError("--output", "needs --report, which says of what kind the file is")
+    if asked.output is not None:
+        # Before anything is moved.
+        _write(asked.output, "")
     vendor = vendors[asked.vendor]
     served = config.vendors.get(vendor.name)
     overlays = () if served is None else served.overlays
@@ -104,7 +119,22 @@ def _run(setup: Setup, asked: Asked, err: TextIO) -> Report:
             progress.update(task, completed=part, description=told)
 
         assert asked.seed is not None
-        return run(setup, seconds=asked.seconds, seed=asked.seed, rounds=asked.rounds, on_progress=on_progress)
+        with _interrupted_by(signal.SIGTERM):
+            return run(setup, seconds=asked.seconds, seed=asked.seed, rounds=asked.rounds, on_progress=on_progress)
+
+
+@contextmanager
+def _interrupted_by(number: signal.Signals) -> Iterator[None]:
+    """The signal is heard as Ctrl-C is, so that points are given back."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 def _console(stream: TextIO) -> Console:

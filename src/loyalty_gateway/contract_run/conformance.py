@@ -24,6 +24,7 @@ _PROMISES: Final[Mapping[str, str]] = {
 }
 _OF_ANSWERS: Final = ("status", "media type", "headers", "body")
 _MOST_TOLD: Final = 5
+_UNAVAILABLE: Final = 503
 
 
 class Judged(msgspec.Struct, kw_only=True):
@@ -76,8 +77,11 @@ class Conformance:
                 self._enter(operation, aspect, exchange, found, told)
             elif told is not None:
                 self._enter_as_published(operation, aspect, told)
-        failed = [Finding("status", "", f"{exchange.answer.status}")] if exchange.answer.status >= 500 else []
-        self._enter(operation, "server errors", exchange, failed, failed)
+        status = exchange.answer.status
+        # That it can do nothing at the moment, a server may say where the document knows it.
+        if status != _UNAVAILABLE or str(status) not in self._corrected.statuses(*where):
+            failed = [Finding("status", "", f"{status}")] if status >= 500 else []
+            self._enter(operation, "server errors", exchange, failed, failed)
         if as_published is not None and as_published != with_overlay:
             deciding = self._deciding(
                 (*where, as_published, with_overlay), lambda judge: judge.of_answer(*where, exchange.answer)
@@ -105,7 +109,9 @@ class Conformance:
         told = with_overlay or (Finding("status", "", f"a valid request was refused with {status}"),)
         self._enter(operation, aspect, exchange, told if wrong else (), None)
         if self._published.knows(*where) and (taken or valid or status not in rightful):
-            self._enter_published(operation, taken=taken, refused=not taken and not valid, findings=as_published)
+            self._enter_published(
+                operation, taken=taken, refused=wrong if valid else not taken, findings=as_published
+            )
         if bool(as_published) is not bool(with_overlay):
             deciding = self._deciding(
                 (*where, as_published, with_overlay), lambda judge: judge.of_request(*where, exchange.spoken)

@@ -11,7 +11,7 @@ from msgspec import UNSET
 from loyalty_gateway.adjustment import Adjustment
 from loyalty_gateway.contract_run.setup import Setup
 from loyalty_gateway.contract_run.stage import CannotShow, Stage
-from loyalty_gateway.customer import CustomerUpdate, Enrolment
+from loyalty_gateway.customer import CustomerUpdate, Enrolment, Existing
 from loyalty_gateway.problem import ConfigurationError, Problem
 from loyalty_gateway.spec.judge import Spoken, as_text
 from loyalty_gateway.upstream.phrasebook import as_received
@@ -169,7 +169,7 @@ def _plain(stage: Stage, operation: Operation) -> Iterator[ValidRequest]:
 
 
 def _is_harmless(stage: Stage, operation: Operation, spoken: Spoken) -> bool:
-    if operation.asks not in {Adjustment, CustomerUpdate}:
+    if operation.asks not in {Adjustment, CustomerUpdate, Enrolment}:
         return True
     try:
         task = operation.parse_request(as_request(stage, spoken))
@@ -182,9 +182,20 @@ def _is_harmless(stage: Stage, operation: Operation, spoken: Spoken) -> bool:
             return known.issuperset(customers) and abs(points_delta or 0) <= _MOST_POINTS
         case CustomerUpdate(excluded=None, customer=customer):
             return customer in known
+        case Enrolment():
+            return _leaves_the_known(stage, task)
         case _:
             # Everyone's points, or somebody's exclusion, which would hide what comes after it.
             return False
+
+
+def _leaves_the_known(stage: Stage, enrolment: Enrolment) -> bool:
+    """Whether it gives no known customer another name, or anything else that is not theirs already."""
+    named = {*enrolment.references, *enrolment.attached}
+    met = [{*customer} for customer in stage.setup.customers if named & {*customer}]
+    if not met or enrolment.existing is Existing.REFUSE:
+        return True
+    return len(met) == 1 and named <= met[0] and not enrolment.changes
 
 
 def as_request(stage: Stage, spoken: Spoken) -> ValidRequest:

@@ -3,7 +3,7 @@
 import random
 import string
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count, islice
 from typing import Final
 
@@ -14,11 +14,12 @@ from loyalty_gateway.contract_run.client import Client, Exchange, NoAnswer, OutO
 from loyalty_gateway.contract_run.conformance import Conformance
 from loyalty_gateway.contract_run.examples import examples
 from loyalty_gateway.contract_run.generated import Generator, as_request, is_valid, on_known
-from loyalty_gateway.contract_run.likeness import is_success
-from loyalty_gateway.contract_run.setup import Customer, Setup
-from loyalty_gateway.contract_run.stage import CannotShow, NoVerdict, Stage, Violated
+from loyalty_gateway.contract_run.giving_back import before_all, give_back
+from loyalty_gateway.contract_run.setup import Setup
+from loyalty_gateway.contract_run.stage import Stage
 from loyalty_gateway.contract_run.verdict import Report
 from loyalty_gateway.customer import CustomerQuery, CustomersQuery, HistoryQuery
+from loyalty_gateway.idempotency import differing_keys
 from loyalty_gateway.problem import Code, Problem
 from loyalty_gateway.spec import specs_folder
 from loyalty_gateway.spec.judge import Spoken
@@ -29,8 +30,6 @@ _BATCH: Final = 8
 _FOR_BEHAVIOURS: Final = 0.7
 _FOR_ALL_CHECKS: Final = 0.9
 _GIVING_BACK_SECONDS: Final = 5.0
-_LARGEST_STEP: Final = 1_000_000_000
-_MOST_STEPS: Final = 40
 _SURELY_IN_RANGE: Final = 1_000_000
 _NOBODY_IS_KNOWN: Final = frozenset({Code.UNKNOWN_CUSTOMER})
 _BEYOND_THE_DOCUMENT: Final = _NOBODY_IS_KNOWN | {
@@ -56,11 +55,13 @@ def run(setup: Setup, *, seconds: float, seed: int, on_progress: OnProgress, rou
 
     Raises:
         Unreachable: no connection could be made, so that nothing can be said.
+        LimitUsedUp: nothing is let through for most of the time, before anything was moved.
         ConfigurationError: schemathesis is not installed.
     """
     began = time.monotonic()
     generator = Generator(setup, seed)
-    whole = max(1.0, seconds - min(_GIVING_BACK_SECONDS, seconds / 10))
+    giving_back = min(_GIVING_BACK_SECONDS, seconds / 4)
+    whole = max(1.0, seconds - giving_back)
     conformance = Conformance(setup)
     requests = count()
 
@@ -78,7 +79,7 @@ def run(setup: Setup, *, seconds: float, seed: int, on_progress: OnProgress, rou
         setup, client, "".join(random.SystemRandom().choices(string.ascii_lowercase + string.digits, k=10))
     )
     try:
-        before = [_balance(stage, customer) for customer in setup.customers[:2]]
+        before = before_all(stage)
         try:
             checks = check_behaviours(stage, note)
             client.allow(began + whole, _FOR_ALL_CHECKS)
@@ -86,9 +87,9 @@ def run(setup: Setup, *, seconds: float, seed: int, on_progress: OnProgress, rou
             _generated(stage, conformance, generator, note, rounds)
         finally:
             # What was moved is given back whatever happened, and even if something took longer than it should.
-            client.allow(max(began + seconds, time.monotonic() + _GIVING_BACK_SECONDS))
+            client.allow(max(began + seconds, time.monotonic() + giving_back))
             note("points are given back")
-            notes = [*_undone(stage), *_given_back(stage, before)]
+            returned = give_back(stage, before)
     finally:
         client.close()
     return Report(
@@ -101,7 +102,8 @@ def run(setup: Setup, *, seconds: float, seed: int, on_progress: OnProgress, rou
         checks=(*conformance.checks(), *checks),
         decisions=tuple(conformance.decisions()),
         not_covered=conformance.not_covered(),
-        notes=tuple(notes),
+        notes=returned.told,
+        is_given_back=returned.is_whole,
         lines=_lines(setup),
     )
 
@@ -188,6 +190,9 @@ def _is_rightful(stage: Stage, exchange: Exchange) -> bool:
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         pass
     reads = operation.asks in {CustomerQuery, CustomersQuery, HistoryQuery}
+    header = [(name.encode(), value.encode()) for name, value in spoken.headers.items()]
+    if differing_keys(header, spoken.body, operation.idempotency_field):
+        problems.append(Problem(Code.INVALID))
     if isinstance(task, Adjustment):
         codes = _of_adjustment(stage, task, keyed=any("idempotency" in name for name in spoken.headers))
     else:
@@ -215,50 +220,3 @@ def _of_adjustment(stage: Stage, task: Adjustment, *, keyed: bool) -> set[Code]:
     if abs(points) > _SURELY_IN_RANGE:
         codes |= {Code.AMOUNT_OUT_OF_RANGE, Code.BALANCE_OVERFLOW}
     return codes
-
-
-def _balance(stage: Stage, customer: Customer) -> int | None:
-    """The customer's balance before anything is moved; ``None`` where it cannot be read."""
-    try:
-        return stage.balance(customer)
-    except (CannotShow, NoVerdict, Violated, NoAnswer, OutOfTime):
-        return None
-
-
-def _undone(stage: Stage) -> Iterator[str]:
-    """Takes back what a probe changed and had no time for; a sentence for each that could not be."""
-    for operation, request in stage.to_undo:
-        try:
-            done = is_success(stage.ask(operation, request).answer)
-        except (NoAnswer, OutOfTime):
-            done = False
-        if not done:
-            yield f"what {operation.id} changed of a customer could not be taken back"
-
-
-def _given_back(stage: Stage, before: list[int | None]) -> Iterator[str]:
-    """What became of the customers' points, a sentence each."""
-    for customer, points in zip(stage.setup.customers, before, strict=False):
-        who = stage.setup.spelt(customer)
-        if points is None:
-            yield f"{who}: the balance could not be read, so no points were given back"
-            continue
-        try:
-            left = _moved_back(stage, customer, points)
-        except Exception as error:  # noqa: BLE001 - the next customer's are given back nonetheless
-            yield f"{who}: points could not be given back ({error or type(error).__name__})"
-            continue
-        told = "has the points of before" if left == 0 else f"has {left:+} points against before"
-        yield f"{who} {told}; histories and lifetime counters keep what was moved"
-
-
-def _moved_back(stage: Stage, customer: Customer, points: int) -> int:
-    """How many points are left to give back, when no more can be done; raises as ``Stage.move`` does."""
-    left = stage.balance(customer) - points
-    for _ in range(_MOST_STEPS):
-        if not left:
-            break
-        # A vendor may bound what one adjustment moves.
-        stage.move(max(-_LARGEST_STEP, min(_LARGEST_STEP, -left)), customer)
-        left = stage.balance(customer) - points
-    return left

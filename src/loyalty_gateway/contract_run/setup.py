@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote, quote_plus, urlsplit
+from urllib.parse import quote, quote_plus
 
 import msgspec
 
 from loyalty_gateway.adjustment import CustomerReference, customer_reference
+from loyalty_gateway.backend_config import is_server_url
 from loyalty_gateway.config import Config
 from loyalty_gateway.problem import ConfigurationError
 from loyalty_gateway.spec import Contract, OperationContract
@@ -136,10 +137,8 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 def prepare(config: Config, vendor: Vendor, contract: Contract, url: str, wish: Wish) -> Setup:
     """What is known of the server, from the configuration unless it is given; raises ConfigurationError."""
     served = config.vendors.get(vendor.name)
-    if not url.startswith(("http://", "https://")):
-        raise ConfigurationError("--url", "must begin with http:// or https://")
-    if "@" in urlsplit(url).netloc:
-        raise ConfigurationError("--url", "must not carry credentials; they are given with --credentials")
+    if not is_server_url(url):
+        raise ConfigurationError("--url", "must read like https://api.example.com, without credentials or a query")
     given = _pairs(wish.credentials)
     configured = served.credentials if served is not None else ()
     if given:

@@ -87,7 +87,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """A whole run.
 
     ``notes`` are sentences for a person, among them what became of the points; ``lines`` tell where operations
-    stand in the published document.
+    stand in the published document. ``is_given_back`` is false where the run left something behind.
     """
 
     vendor: str
@@ -101,6 +101,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     not_covered: NotCovered
     notes: tuple[str, ...]
     lines: Mapping[str, int] = {}
+    is_given_back: bool = True
 
     @property
     def conformance(self) -> Tally:
@@ -127,11 +128,15 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_status(self) -> int:
-        """0 where all held, 1 where something is violated, 2 where there is no verdict."""
+        """0 where all held, 1 where something is violated, 2 where there is no verdict.
+
+        There is none either where no behaviour was seen at all, or where something could not be given back.
+        """
         outcomes = {one.outcome for one in self.checks}
         if Outcome.VIOLATED in outcomes:
             return 1
-        return 2 if Outcome.NO_VERDICT in outcomes or Outcome.HELD not in outcomes else 0
+        is_whole = self.is_given_back and self.parity.held > 0
+        return 0 if is_whole and Outcome.NO_VERDICT not in outcomes else 2
 
 
 def tally(outcomes: Sequence[Outcome]) -> Tally:
