@@ -1,8 +1,11 @@
 """``loyalty-gateway contract`` as a person and a pipeline use it."""
 
 import json
+import os
 import re
+import signal
 import socket
+import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,10 +23,12 @@ from conftest import ROOT
 from loyalty_gateway.app import create_app
 from loyalty_gateway.cli import commands
 from loyalty_gateway.config import parse_config
+from loyalty_gateway.contract_run import behaviours
 from loyalty_gateway.contract_run.reports import FORMATS
+from loyalty_gateway.contract_run.stage import Stage
 from loyalty_gateway.contract_run.verdict import Check, NotCovered, Outcome, Report, Score, plain
 from loyalty_gateway.spec import Contract
-from loyalty_gateway.vendor import Vendor
+from loyalty_gateway.vendor import Operation, Promise, Vendor
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +193,25 @@ def test_a_server_that_is_not_there_gets_no_verdict(folder: Path) -> None:
 
     assert told.exit_code == 2
     assert "no connection can be made" in told.stderr
+
+
+def test_a_run_that_is_told_to_end_gives_points_back(
+    folder: Path, upright: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told_to_end(stage: Stage, _operation: Operation) -> None:
+        stage.move(3, stage.first)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setitem(behaviours.PROBES, Promise.ADDITION, ("an addition", told_to_end))
+    heard = signal.getsignal(signal.SIGTERM)
+
+    told = _contract(folder, "mage", "--url", f"{upright}/mage", "--rounds", "0")
+
+    assert told.exit_code == 2
+    assert "the run was broken off" in told.stderr
+    with sqlite3.connect(folder / "upright.db") as ledger:
+        assert ledger.execute("SELECT available FROM wallets WHERE id = 1").fetchall() == [(0,)]
+    assert signal.getsignal(signal.SIGTERM) is heard
 
 
 @pytest.mark.parametrize(

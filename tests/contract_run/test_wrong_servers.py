@@ -23,8 +23,9 @@ from loyalty_gateway.contract_run import behaviours
 from loyalty_gateway.contract_run.client import LimitUsedUp, OutOfTime
 from loyalty_gateway.contract_run.run import run
 from loyalty_gateway.contract_run.setup import Wish, prepare
-from loyalty_gateway.contract_run.stage import Stage
+from loyalty_gateway.contract_run.stage import CannotShow, Stage
 from loyalty_gateway.contract_run.verdict import Outcome, Report, Score
+from loyalty_gateway.customer import CustomerUpdate
 from loyalty_gateway.journal import Journal
 from loyalty_gateway.spec import Contract
 from loyalty_gateway.spec.judge import Spoken
@@ -265,6 +266,32 @@ def test_a_request_with_two_keys_is_rightly_refused(hold: Held, monkeypatch: pyt
     report = hold("bitbybit", wrong_servers.right, "adjustCustomerPoints", rounds=0)
 
     assert _accused(report) == []
+
+
+@pytest.mark.parametrize(
+    ("vendor", "operation"), [("mage", "updateCustomer"), ("loyaltylion", "customers.updateCustomer")]
+)
+def test_a_profile_that_a_generated_request_changed_is_given_back(
+    vendor: str, operation: str, hold: Held, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def born_otherwise(stage: Stage, asked: Operation) -> Iterator[Spoken]:
+        update = CustomerUpdate(customer=stage.name(stage.first), changes={"date_of_birth": "1980-01-31"})
+        yield stage.spoken(asked, stage.said(asked, update))
+
+    monkeypatch.setattr("loyalty_gateway.contract_run.run.examples", born_otherwise)
+    monkeypatch.setitem(behaviours.PROBES, Promise.UPDATE, ("an update", _nothing))
+
+    report = hold(vendor, wrong_servers.right, operation, rounds=0)
+
+    with sqlite3.connect(tmp_path / "ledger.db") as ledger:
+        born = ledger.execute("SELECT date_of_birth FROM profiles").fetchall()
+    assert [day for (day,) in born if day is not None] == []
+    assert born
+    assert report.is_given_back
+
+
+def _nothing(_stage: Stage, _operation: Operation) -> None:
+    raise CannotShow("nothing")
 
 
 def test_a_server_that_hangs_up_gets_no_verdict(
