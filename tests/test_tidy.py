@@ -32,7 +32,7 @@ _HOMES = {
     "jsonschema_rs": ("spec/",),
     "oas_patch": ("spec/",),
     "werkzeug": ("spec/",),
-    "yaml": ("spec/", "given.py", "testing/seeds.py"),
+    "yaml": ("spec/", "given.py"),
     "asyncpg": ("ledger/postgres",),
     "sqlite3": ("ledger/sqlite", "testing/gateway.py"),
     "uvicorn": ("cli/serving.py", "testing/connections.py", "testing/served.py"),

@@ -294,7 +294,8 @@ def _wrong(
 ) -> Callable[[ASGIApp], ASGIApp]:
     """What stands before the vendor's endpoint where faults can be ordered."""
     paths = Paths(contract.operations.values(), chosen.path_aliases, f"vendors.{vendor.name}")
-    return partial(FaultLayer, reading=Reading(vendor, chosen.options, paths), faults=faults, witness=witness)
+    reading = Reading(vendor, chosen.options, paths)
+    return partial(FaultLayer, reading=reading, contract=contract, faults=faults, witness=witness)
 
 
 def _contract(vendor: Vendor, overlays: tuple[str, ...], specs: Path | None) -> Contract:

@@ -127,10 +127,14 @@ class Authenticator:
         return fields
 
 
+def needed_scopes(operation: Operation, contract: OperationContract) -> tuple[str, ...]:
+    """What a credential needs for the operation: the vendor's own, or those that the spec names."""
+    return operation.scopes or tuple(scope for needs in contract.requirements for scope in needs.scopes)
+
+
 def authorize(caller: Caller, operation: Operation, contract: OperationContract) -> None:
     """Raises Problem INSUFFICIENT_SCOPE, with the scope, if the caller lacks one that the operation needs."""
-    needed = operation.scopes or tuple(scope for needs in contract.requirements for scope in needs.scopes)
-    for scope in needed:
+    for scope in needed_scopes(operation, contract):
         if scope not in caller.scopes:
             raise Problem(Code.INSUFFICIENT_SCOPE, scope=scope)
 

@@ -23,8 +23,7 @@ from loyalty_gateway.backend_config import (
     parse_own_backend,
     parse_rate,
 )
-from loyalty_gateway.given import Given, read_yaml
-from loyalty_gateway.problem import ConfigurationError
+from loyalty_gateway.given import Given, read_yaml_file
 from loyalty_gateway.vendor import Vendor
 
 _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/\s]+")
@@ -192,14 +191,7 @@ def load_config(path: Path, vendors: Mapping[str, Vendor], environment: Mapping[
     Raises:
         ConfigurationError: told with the path of the bad key, or the variable that is not set.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(str(path), f"cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(str(path), f"is not YAML: not UTF-8 at byte {error.start}") from None
-    raw = read_yaml(text, str(path))
-    return parse_config(raw, vendors, environment, where=path.name)
+    return parse_config(read_yaml_file(path), vendors, environment, where=path.name)
 
 
 def parse_config(
@@ -220,8 +212,8 @@ def parse_config(
         name: given.convert(chosen, MerchantConfig, f"merchants.{name}") for name, chosen in keys.merchants.items()
     }
     for name, merchant in merchants.items():
-        _check_tiers(merchant, given, f"merchants.{name}.tiers")
-        _check_customers(merchant, given, f"merchants.{name}.customers")
+        check_tiers(merchant.tiers, given, f"merchants.{name}.tiers")
+        check_customers(merchant.customers, given, f"merchants.{name}.customers")
         for served in merchant.backends:
             if served not in keys.vendors:
                 what = f"no such vendor is served; there are {_listed(keys.vendors) or 'none'}"
@@ -343,15 +335,17 @@ def _credential(vendor: Vendor, raw: dict[str, Any], keys: _Keys, given: Given, 
     )
 
 
-def _check_tiers(merchant: MerchantConfig, given: Given, path: str) -> None:
-    thresholds = [tier.points_required for tier in merchant.tiers]
+def check_tiers(tiers: Iterable[TierConfig], given: Given, path: str) -> None:
+    """Raises ConfigurationError for tiers that do not ascend."""
+    thresholds = [tier.points_required for tier in tiers]
     if thresholds != sorted(set(thresholds)):
         raise given.error(path, "must ascend by points_required")
 
 
-def _check_customers(merchant: MerchantConfig, given: Given, path: str) -> None:
+def check_customers(customers: Iterable[CustomerConfig], given: Given, path: str) -> None:
+    """Raises ConfigurationError for references that are none, or another customer's."""
     seen: dict[CustomerReference, int] = {}
-    for index, customer in enumerate(merchant.customers):
+    for index, customer in enumerate(customers):
         place = f"{path}[{index}].references"
         if not customer.references:
             raise given.error(place, "a customer needs at least one reference")

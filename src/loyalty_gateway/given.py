@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Hashable, Mapping
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -23,6 +24,17 @@ def read_yaml(text: str, where: str) -> Any:
     except Exception as error:  # noqa: BLE001 - a value may lead the library into any of Python's errors
         # The library's own message, and the chain of errors, quote the line with the secrets in it.
         raise ConfigurationError(where, f"is not YAML: {_without_values(error)}") from None
+
+
+def read_yaml_file(path: Path) -> Any:
+    """The plain values of a YAML file; raises ConfigurationError for one that cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(str(path), f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(str(path), f"is not YAML: not UTF-8 at byte {error.start}") from None
+    return read_yaml(text, str(path))
 
 
 def _loaded(text: str) -> Any:

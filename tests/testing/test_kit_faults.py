@@ -4,38 +4,26 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, get_args
 
 import httpx
 import pytest
+from kit_client import ask, enrol_jane
 
 from conftest import StartGateway
-from dialects import DIALECTS
 from loyalty_gateway.problem import ConfigurationError
-from loyalty_gateway.spec import Contract
 from loyalty_gateway.testing.faults import Faults, Kind
 from loyalty_gateway.testing.gateway import Gateway
-from loyalty_gateway.vendor import Answer, Request, Vendor, discover
+from loyalty_gateway.vendor import Vendor, discover
 
 VENDORS = sorted(discover())
 
 
 @pytest.fixture
 def gateway(loyalty_gateway: Gateway) -> Gateway:
-    loyalty_gateway.enrol(
-        shopify="6789012345", email="jane@example.com", bitbybit="cust_abc123", salla="748394059"
-    )
-    loyalty_gateway.enrol(salla="873874834")
+    enrol_jane(loyalty_gateway)
     return loyalty_gateway
-
-
-def ask(gateway: Gateway, vendor: str = "mage", customer: str = "6789012345", **more: Any) -> httpx.Response:
-    """Adds ten points."""
-    dialect = next(one for one in DIALECTS if one.name.startswith(vendor))
-    path = dialect.path.removeprefix(f"/{vendor}").removeprefix("/admin/v2").replace("jane@example.com", customer)
-    headers = gateway.headers(vendor)
-    return httpx.post(gateway.url(vendor) + path, headers=headers, json=dialect.body(10, "Hello"), **more)
 
 
 def points(gateway: Gateway) -> int:
@@ -48,39 +36,6 @@ def points_in_the_end(gateway: Gateway) -> int:
     while not points(gateway) and time.monotonic() < deadline:
         time.sleep(0.01)
     return points(gateway)
-
-
-@pytest.mark.parametrize("vendor", VENDORS)
-@pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])
-def test_a_refusal_is_one_that_the_vendor_documents_where_there_is_one(
-    gateway: Gateway, vendors: dict[str, Vendor], contracts: dict[str, Contract], vendor: str, status: int
-) -> None:
-    gateway.faults.status(vendor, status)
-
-    answer = ask(gateway, vendor)
-
-    assert answer.status_code == status
-    if answer.headers["content-type"].startswith("application/json"):
-        assert defects(vendors[vendor], contracts[vendor], gateway.requests[-1].operation, answer) == []
-    else:
-        # That of something before the vendor, which has no such status itself.
-        assert (vendor, status) in {("salla", 403), ("salla", 404), ("yotpo", 404)}
-    assert points(gateway) == 0
-
-
-@pytest.mark.parametrize("vendor", VENDORS)
-def test_a_rate_limit_is_told_as_the_vendor_tells_it(
-    gateway: Gateway, vendors: dict[str, Vendor], contracts: dict[str, Contract], vendor: str
-) -> None:
-    gateway.faults.rate_limit(vendor, seconds=30)
-
-    answer = ask(gateway, vendor)
-
-    assert answer.status_code == 429
-    assert defects(vendors[vendor], contracts[vendor], gateway.requests[-1].operation, answer) == []
-    told = {name: value for name, value in answer.headers.items() if name.endswith("remaining")}
-    assert set(told.values()) <= {"0"}
-    assert ask(gateway, vendor).is_success
 
 
 def test_a_delay_is_one_whether_before_the_effect_or_after_it(gateway: Gateway) -> None:
@@ -215,6 +170,9 @@ def test_a_request_that_breaks_the_contract_has_its_faults_too(gateway: Gateway)
         {"does": "status", "nth": 0},
         {"does": "status", "often": 3},
         {"does": "rate_limit", "after_effect": True},
+        {"does": "status", "code": "nonsense"},
+        {"does": "status", "code": "unknown_customer", "status": 404},
+        {"does": "rate_limit", "code": "rate_limited"},
     ],
     ids=str,
 )
@@ -256,14 +214,3 @@ def causes(error: BaseException | None) -> Iterator[type[BaseException]]:
     while error is not None:
         yield type(error)
         error = error.__cause__ or error.__context__
-
-
-def defects(vendor: Vendor, contract: Contract, operation: str | None, answer: httpx.Response) -> list[Any]:
-    assert operation is not None
-    known = next(one for one in vendor.operations if one.id == operation)
-    headers: Mapping[str, str] = dict(answer.headers)
-    request = Request(
-        vendor=vendor, operation=known, method="POST", path_values={}, query={}, headers={}, options=None
-    )
-    told = Answer(answer.status_code, answer.json(), headers)
-    return list(contract.operations[operation].defects(request, told))

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
 import httpx
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, demo_config
 from dialects import DIALECTS, Dialect
 from loyalty_gateway.problem import ConfigurationError, Problem
+from loyalty_gateway.testing.configuration import read_config
 from loyalty_gateway.testing.gateway import Gateway
+from loyalty_gateway.testing.served import serving
 from loyalty_gateway.vendor import Vendor, discover
 
 WITH_DEMO = pytest.mark.loyalty_gateway(config=ROOT / "config.yaml")
@@ -87,6 +94,57 @@ def test_whom_nobody_enrolled_has_no_wallet(loyalty_gateway: Gateway) -> None:
         loyalty_gateway.wallet(shopify="1")
 
 
+def test_entries_are_those_of_whoever_has_one_of_the_references_as_the_wallet_is(loyalty_gateway: Gateway) -> None:
+    loyalty_gateway.enrol(shopify="1", points=50)
+    named = {"email": "nobody@example.com", "shopify": "1"}
+
+    (entry,) = loyalty_gateway.entries(**named)
+
+    assert entry.points_delta == 50
+    assert entry.wallet_id == loyalty_gateway.wallet(**named).id
+    with pytest.raises(Problem, match="unknown_customer"):
+        loyalty_gateway.entries(email="nobody@example.com", shopify="2")
+
+
+def test_nothing_is_recorded_where_the_configuration_says(tmp_path: Path) -> None:
+    kept = tmp_path / "recordings"
+    config = demo_config(recording={"folder": str(kept), "exchanges": True})
+
+    with serving() as served, served.gateway(config) as gateway:
+        gateway.enrol(shopify="1")
+        assert adjust(gateway, 10).status_code == 200
+
+    assert not kept.exists()
+
+
+_UPSTREAM = {"upstream": {"vendor": "salla", "url": "https://api.example.com", "credentials": {"bearer": "a"}}}
+
+
+@pytest.mark.parametrize(
+    ("changed", "where"),
+    [
+        (("vendors", "salla", "backend", "passthrough"), "vendors.salla.backend"),
+        (("vendors", "salla", "backend", _UPSTREAM), "vendors.salla.backend"),
+        (("merchants", "demo", "backends", {"salla": "passthrough"}), "merchants.demo.backends.salla"),
+        (
+            ("merchants", "demo", "backends", {"salla": {"migration": {"old": _UPSTREAM, "new": "engine"}}}),
+            "merchants.demo.backends.salla",
+        ),
+    ],
+)
+def test_a_configuration_by_which_tests_would_call_a_real_server_is_refused(
+    changed: tuple[str, str, str, Any], where: str
+) -> None:
+    config = demo_config()
+    section, name, key, value = changed
+    config[section][name][key] = value
+
+    with pytest.raises(ConfigurationError, match=f"{where}: must be engine"):
+        read_config(config)
+
+    assert read_config(config, only=("mage",)).vendors.keys() == {"mage"}
+
+
 def test_what_cannot_be_enrolled_is_told(loyalty_gateway: Gateway) -> None:
     loyalty_gateway.enrol(shopify="1", points=50)
 
@@ -141,15 +199,46 @@ def test_a_ledger_is_taken_back_to_its_snapshot(loyalty_gateway: Gateway) -> Non
     assert loyalty_gateway.wallet(shopify="1").available == 55
 
 
-def test_what_is_no_snapshot_is_refused_and_changes_nothing(loyalty_gateway: Gateway) -> None:
-    loyalty_gateway.enrol(shopify="1", points=50)
+def not_a_ledger(folder: Path) -> bytes:
+    with closing(sqlite3.connect(folder / "other.db")) as db:
+        db.execute("CREATE TABLE wallets_of_others (id INTEGER)")
+        return db.serialize()
 
-    for rubbish in (b"", b"no database"):
+
+def of_a_later_version(snapshot: bytes, folder: Path) -> bytes:
+    file = folder / "later.db"
+    file.write_bytes(snapshot)
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("PRAGMA user_version = 9999")
+        return db.serialize()
+
+
+def test_what_is_no_snapshot_is_refused_and_changes_nothing(loyalty_gateway: Gateway, tmp_path: Path) -> None:
+    loyalty_gateway.enrol(shopify="1", points=50)
+    snapshot = loyalty_gateway.snapshot()
+    damaged = bytearray(snapshot)
+    damaged[4096 * 2 : 4096 * 4] = bytes(4096 * 2)
+    adjust(loyalty_gateway, 10)
+
+    for rubbish in (
+        b"",
+        b"no database",
+        snapshot[:100],
+        snapshot[:5000],
+        snapshot[: len(snapshot) // 2],
+        bytes(damaged),
+        not_a_ledger(tmp_path),
+        of_a_later_version(snapshot, tmp_path),
+    ):
         with pytest.raises(ValueError, match="no snapshot"):
             loyalty_gateway.restore(rubbish)
 
-    assert loyalty_gateway.wallet(shopify="1").available == 50
+        assert loyalty_gateway.wallet(shopify="1").available == 60
+
     assert adjust(loyalty_gateway, 5).status_code == 200
+    loyalty_gateway.restore(snapshot)
+    assert loyalty_gateway.wallet(shopify="1").available == 50
+    assert sorted(loyalty_gateway._file.parent.glob("*/")) == []  # noqa: SLF001 - nothing is left there
 
 
 def test_what_was_written_ahead_before_does_not_touch_a_restored_ledger(loyalty_gateway: Gateway) -> None:

@@ -7,6 +7,7 @@ import inspect
 import socket
 import sys
 import time
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
@@ -80,6 +81,22 @@ def test_a_decorated_coroutine_function_stays_one() -> None:
     assert inspect.iscoroutinefunction(ask)
     assert asyncio.run(ask(number=5)) == [10, 20, 30, 40, 50]
     assert asyncio.run(ask(number=2)) == [10, 20]
+
+
+def test_what_cannot_be_decorated_is_told() -> None:
+    class TestPoints:
+        def test_a_promise(self) -> None:
+            """It would not be collected any more."""
+
+    def vendor() -> Iterator[None]:
+        yield
+
+    async def vendor_of_a_loop() -> AsyncIterator[None]:
+        yield
+
+    for kind in (TestPoints, vendor, vendor_of_a_loop):
+        with pytest.raises(TypeError, match=f"{kind.__name__} is a (class|generator function)"):
+            mock("mage")(kind)
 
 
 def test_more_calls_than_there_are_threads_wait_at_the_same_time() -> None:

@@ -24,7 +24,12 @@ def waited() -> list[float]:
 def client(loyalty_gateway: Gateway, waited: list[float]) -> Iterator[PointsClient]:
     api_key = loyalty_gateway.credentials("bitbybit")["api_key"]
     url = loyalty_gateway.url("bitbybit")
-    with PointsClient(api_key, url=url, timeout=1, sleep=waited.append) as client:
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        loyalty_gateway.clock.advance(seconds)
+
+    with PointsClient(api_key, url=url, timeout=1, sleep=sleep) as client:
         yield client
 
 

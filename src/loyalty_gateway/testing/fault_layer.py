@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from loyalty_gateway.problem import Code, Problem
+from loyalty_gateway.spec import Contract
 from loyalty_gateway.testing.faults import Fault, Faults
 from loyalty_gateway.testing.received import Reading, ReceivedRequest
-from loyalty_gateway.vendor import Answer, Budget, Request, Vendor
+from loyalty_gateway.testing.refusing import Refusing
+from loyalty_gateway.vendor import Answer
 from loyalty_gateway.witness import Witness
 
 RESET: Final = "loyalty_gateway.reset"
@@ -20,16 +22,18 @@ Where a server has none there is no connection; the caller is told by Connection
 """
 
 _LARGEST_READ: Final = 8_388_608
-_PAGE: Final = "<html><head><title>{status}</title></head><body>{status}</body></html>"
 _HALF_OF_NOTHING: Final = b'{"'
 
 
 class FaultLayer:
     """An ASGI application around a vendor's; what is in order goes through as it is."""
 
-    def __init__(self, app: ASGIApp, *, reading: Reading, faults: Faults, witness: Witness) -> None:
+    def __init__(
+        self, app: ASGIApp, *, reading: Reading, contract: Contract, faults: Faults, witness: Witness
+    ) -> None:
         self._app = app
         self._reading = reading
+        self._refusing = Refusing(reading.vendor, contract)
         self._faults = faults
         self._witness = witness
 
@@ -42,9 +46,12 @@ class FaultLayer:
         if fault is None:
             await self._app(scope, receive, send)
         else:
-            await self._do(fault, request, scope, receive, send)
+            refuse = partial(self._refusing.answer, fault, request, received, self._faults.clock())
+            await self._do(fault, refuse, scope, receive, send)
 
-    async def _do(self, fault: Fault, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _do(
+        self, fault: Fault, refuse: Callable[[], Answer], scope: Scope, receive: Receive, send: Send
+    ) -> None:
         messages: list[Message] = []
         if fault.is_carried_out:
             await self._app(scope, receive, _keeping(messages))
@@ -60,7 +67,7 @@ class FaultLayer:
             case "reset":
                 await _reset(scope, receive)
             case "status" | "rate_limit":
-                answer = _refusal(self._reading.vendor, request, fault, now=self._faults.clock())
+                answer = refuse()
                 await _send(send, answer)
                 if not messages:
                     self._witness.answered(answer.status, 0.0, path="fault")
@@ -102,36 +109,6 @@ async def _read(receive: Receive) -> tuple[bytes, Receive]:
         return messages.pop(0) if messages else await receive()
 
     return content, again
-
-
-def _refusal(vendor: Vendor, request: Request, fault: Fault, *, now: float) -> Answer:
-    if fault.does == "rate_limit":
-        return _limited(vendor, request, fault, now)
-    # The most general refusal with this status is the last one in the order of precedence.
-    for code in reversed(Code):
-        answer = _rendered(vendor, request, Problem(code))
-        if answer is not None and answer.status == fault.status:
-            return answer
-    # As something that stands before a vendor tells it.
-    return Answer(fault.status, text=_PAGE.format(status=fault.status), media_type="text/html")
-
-
-def _limited(vendor: Vendor, request: Request, fault: Fault, now: float) -> Answer:
-    problem = Problem(Code.RATE_LIMITED, retry_after=max(1, round(fault.lasts)))
-    answer = vendor.render_problem(problem, request)
-    limits = () if request.operation is None else request.operation.rate_limits
-    budgets = tuple(
-        Budget(limit=limit, remaining=0, resets_at=now + problem.retry_after, now=now) for limit in limits
-    )
-    told = vendor.render_budgets(budgets, problem) if budgets else {}
-    return msgspec.structs.replace(answer, headers={**answer.headers, **told})
-
-
-def _rendered(vendor: Vendor, request: Request, problem: Problem) -> Answer | None:
-    try:
-        return vendor.render_problem(problem, request)
-    except Exception:  # noqa: BLE001 - a problem that lacks what it is told with has no answer
-        return None
 
 
 def _encoded(answer: Answer) -> bytes:

@@ -1,6 +1,7 @@
 """Faults on demand: which requests they are for, and whose turn it is."""
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterable
 from typing import Annotated, Final, Literal
@@ -8,7 +9,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from loyalty_gateway.adjustment import CustomerReference, customer_reference
-from loyalty_gateway.problem import ConfigurationError
+from loyalty_gateway.problem import Code, ConfigurationError
 from loyalty_gateway.testing.received import ReceivedRequest
 from loyalty_gateway.vendor import Vendor
 
@@ -17,21 +18,26 @@ Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 _SECONDS: Final[dict[str, float]] = {"delay": 1.0, "timeout": 60.0, "rate_limit": 1.0}
 _AFTER_THE_EFFECT: Final = frozenset({"timeout", "malformed"})
+_DECIMALS: Final = 6
+"""Of seconds, since a clock has microseconds."""
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is done wrong, and to which requests.
 
     Args:
-        does: ``status`` refuses with ``status``; ``delay`` answers ``seconds`` later; ``timeout`` does not answer,
-            and cuts the connection after ``seconds``; ``reset`` resets the connection; ``malformed`` answers half
-            a body; ``rate_limit`` refuses as the vendor does, until ``seconds`` later.
+        does: ``status`` refuses with ``status`` or ``code``; ``delay`` answers ``seconds`` later; ``timeout`` does
+            not answer, and cuts the connection after ``seconds``; ``reset`` resets the connection; ``malformed``
+            answers half a body; ``rate_limit`` refuses as the vendor does, from the first such request until
+            ``seconds`` later by the gateway's clock.
         vendor: at this vendor only.
         operation: for this operation only, by its id in the vendor's document.
         customer: for requests that name this customer so: ``namespace:value``.
         nth: from the nth such request on, counted from the order.
-        times: how many of them; ``None`` for all that follow.
-        status: for ``status``.
+        times: how many of them, and of ``rate_limit`` how many limits one after another; ``None`` for all that
+            follow.
+        status: for ``status``, by default 503: the likeliest of the vendor's refusals with this status.
+        code: for ``status``, in place of a number: this refusal, with the status that the vendor gives it.
         seconds: by default 1, and 60 for ``timeout``.
         after_effect: whether the request is carried out nevertheless; by default where a client could not tell,
             for ``timeout`` and ``malformed``.
@@ -43,7 +49,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     customer: str | None = None
     nth: Positive = 1
     times: Positive | None = 1
-    status: Annotated[int, msgspec.Meta(ge=400, le=599)] = 503
+    status: Annotated[int, msgspec.Meta(ge=400, le=599)] | None = None
+    code: Code | None = None
     seconds: Annotated[float, msgspec.Meta(ge=0)] | None = None
     after_effect: bool | None = None
 
@@ -66,6 +73,8 @@ class _Order:
         self.matched = 0
         self.done = 0
         self._customer = customer
+        self._begun = 0
+        self._limited_until = -math.inf
 
     def is_for(self, request: ReceivedRequest) -> bool:
         fault = self.fault
@@ -75,9 +84,23 @@ class _Order:
             and (self._customer is None or self._customer in request.customers)
         )
 
-    def is_due(self) -> bool:
+    def is_due(self, now: float) -> bool:
         """Whether it is to be done to the request counted last."""
-        return self.matched >= self.fault.nth and (self.fault.times is None or self.done < self.fault.times)
+        is_its_turn = self.fault.times is None or self._begun < self.fault.times
+        return self._seconds_left(now) > 0 or (self.matched >= self.fault.nth and is_its_turn)
+
+    def do(self, now: float) -> Fault:
+        """Counts it as done; a rate limit has the seconds that are left of it."""
+        is_limit = self.fault.does == "rate_limit"
+        if self._seconds_left(now) <= 0:
+            self._begun += 1
+            if is_limit:
+                self._limited_until = now + self.fault.lasts
+        self.done += 1
+        return msgspec.structs.replace(self.fault, seconds=self._seconds_left(now)) if is_limit else self.fault
+
+    def _seconds_left(self, now: float) -> float:
+        return max(0.0, round(self._limited_until - now, _DECIMALS))
 
 
 class OrderedFault(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,8 +138,8 @@ class Faults:
         self._orders = {**self._orders, number: order}
         return number
 
-    def status(self, vendor: str | None = None, status: int = 503, **which: object) -> int:
-        """Refuses with this status, in the vendor's envelope where it has one for it."""
+    def status(self, vendor: str | None = None, status: int | None = None, **which: object) -> int:
+        """Refuses with this status or ``code``, in the vendor's envelope where it has one for it."""
         return self._ordered("status", vendor, {"status": status, **which})
 
     def delay(self, vendor: str | None = None, seconds: float = 1.0, **which: object) -> int:
@@ -154,17 +177,17 @@ class Faults:
         ]
 
     def take(self, request: ReceivedRequest) -> Fault | None:
-        """The fault to do to this request, which is counted."""
+        """The fault to do to this request, which is counted; a rate limit has the seconds that are left of it."""
+        now = self.clock()
         concerned = [order for order in self._orders.values() if order.is_for(request)]
         for order in concerned:
             order.matched += 1
-        due = next((order for order in concerned if order.is_due()), None)
-        if due is not None:
-            due.done += 1
-            request.fault = due.fault.does
+        due = next((order for order in concerned if order.is_due(now)), None)
+        fault = None if due is None else due.do(now)
+        request.fault = None if fault is None else fault.does
         if self.on_request is not None:
             self.on_request(request)
-        return None if due is None else due.fault
+        return fault
 
     def _ordered(self, does: Kind, vendor: str | None, which: dict[str, object]) -> int:
         try:
@@ -182,6 +205,8 @@ class Faults:
             raise ConfigurationError(
                 "fault: operation", f"no such operation; there are {', '.join(sorted(operations))}"
             )
+        if fault.code is not None and (fault.does != "status" or fault.status is not None):
+            raise ConfigurationError("fault: code", "is for status, and in place of a number")
         if fault.does == "rate_limit" and fault.after_effect:
             raise ConfigurationError("fault: after_effect", "a request over the rate limit is never carried out")
         if fault.customer is None:

@@ -1,8 +1,8 @@
 """A gateway of a test: its own ledger, clock and faults, in a thread beside whoever asks it."""
 
 import io
-import os
 import sqlite3
+import tempfile
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, closing
 from functools import cache
@@ -14,9 +14,17 @@ import msgspec
 from anyio.from_thread import BlockingPortal
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from loyalty_gateway.adjustment import CustomerReference, Entry, Everyone, Merchant, Wallet, customer_reference
+from loyalty_gateway.adjustment import (
+    OWN_NAMESPACE,
+    CustomerReference,
+    Entry,
+    Everyone,
+    Merchant,
+    Wallet,
+    customer_reference,
+)
 from loyalty_gateway.app import configured_merchant, create_app, load_contract, open_ledger
-from loyalty_gateway.config import Config, TestingConfig, load_config, parse_config
+from loyalty_gateway.config import Config
 from loyalty_gateway.customer import CustomerQuery, CustomerUpdate, HistoryQuery
 from loyalty_gateway.journal import Journal
 from loyalty_gateway.ledger import Ledger
@@ -25,16 +33,14 @@ from loyalty_gateway.problem import ConfigurationError
 from loyalty_gateway.rate_limit import RateLimits
 from loyalty_gateway.spec import Contract
 from loyalty_gateway.testing.clock import Clock
+from loyalty_gateway.testing.configuration import known_vendors
 from loyalty_gateway.testing.faults import Faults
 from loyalty_gateway.testing.received import ReceivedRequest
 from loyalty_gateway.testing.seeds import SeedCustomer, Seeds, earned, load_seeds
 from loyalty_gateway.upstream.credentials import presented
-from loyalty_gateway.vendor import Vendor, discover
+from loyalty_gateway.vendor import Vendor
 
-Given = Path | str | dict[str, Any] | None
-
-_MERCHANT = "demo"
-_SNAPSHOT_HEAD = b"SQLite format 3\0"
+_SQLITE = "sqlite:///"
 _BATCH = Batch("seeds", "")
 
 
@@ -53,10 +59,10 @@ class Gateway:
 
     def __init__(self, portal: BlockingPortal, config: Config, folder: Path, seeds: Seeds = Seeds()) -> None:  # noqa: B008 - frozen
         self._portal = portal
-        self._vendors = _vendors()
+        self._vendors = known_vendors()
         self._file = folder / "ledger.db"
         self._seeds = seeds
-        self._config = msgspec.structs.replace(config, ledger=f"sqlite:///{self._file}")
+        self._config = msgspec.structs.replace(config, ledger=f"{_SQLITE}{self._file}")
         self._rate_limits: dict[str, RateLimits] = {}
         self._stack = AsyncExitStack()
         self._ledger: Ledger | None = None
@@ -133,9 +139,13 @@ class Gateway:
         return self._portal.call(self._open_ledger.customer, self._merchant(merchant), query).wallet
 
     def entries(self, *, merchant: str | None = None, **references: str) -> tuple[Entry, ...]:
-        """All entries of a customer, or of everyone, oldest first; raises Problem UNKNOWN_CUSTOMER."""
-        named = _references(references)
-        whose: CustomerReference | Everyone = named[0] if named else Everyone.EVERYONE
+        """All entries of the customer with one of these references, or of everyone, oldest first.
+
+        Raises Problem UNKNOWN_CUSTOMER.
+        """
+        whose: CustomerReference | Everyone = Everyone.EVERYONE
+        if references:
+            whose = CustomerReference(OWN_NAMESPACE, str(self.wallet(merchant=merchant, **references).id))
         query = HistoryQuery(customer=whose, limit=None, newest_first=False)
         return self._portal.call(self._open_ledger.history, self._merchant(merchant), query).entries
 
@@ -149,14 +159,29 @@ class Gateway:
 
         Raises ValueError for what is no snapshot, and leaves everything as it is then.
         """
-        if not snapshot.startswith(_SNAPSHOT_HEAD):
-            raise ValueError("no snapshot of a ledger")
-        self.stop()
-        # What was written ahead belongs to the ledger that goes.
-        for beside in ("-wal", "-shm"):
-            self._file.with_name(f"{self._file.name}{beside}").unlink(missing_ok=True)
-        self._file.write_bytes(snapshot)
+        with tempfile.TemporaryDirectory(dir=self._file.parent) as folder:
+            file = Path(folder) / self._file.name
+            file.write_bytes(snapshot)
+            self._check_snapshot(file)
+            self.stop()
+            # What was written ahead belongs to the ledger that goes.
+            for beside in ("-wal", "-shm"):
+                self._file.with_name(f"{self._file.name}{beside}").unlink(missing_ok=True)
+            file.replace(self._file)
         self._portal.call(self._open)
+
+    def _check_snapshot(self, file: Path) -> None:
+        """Opens it as a ledger, once all of it is known to be there; raises ValueError."""
+        try:
+            with closing(sqlite3.connect(file)) as db:
+                faults = db.execute("PRAGMA quick_check(1)").fetchall()
+                db.execute("SELECT 1 FROM wallets LIMIT 1")
+            if faults != [("ok",)]:
+                raise ValueError(f"no snapshot of a ledger: {faults[0][0]}")
+            copy = msgspec.structs.replace(self._config, ledger=f"{_SQLITE}{file}")
+            self._portal.call(_try, open_ledger(copy))
+        except (sqlite3.Error, ConfigurationError) as error:
+            raise ValueError(f"no snapshot of a ledger: {error}") from error
 
     async def _open(self) -> None:
         ledger = open_ledger(self._config, alone=True, runs_jobs=True, clock=self.clock.microseconds)
@@ -197,7 +222,7 @@ class Gateway:
             line=1,
             references=references,
             available=customer.points,
-            earned=earned(customer, self._config.merchants[whose.name].tiers),
+            earned=earned(customer, whose.tiers),
             burned=customer.lifetime_burned,
             first_name=customer.first_name,
             last_name=customer.last_name,
@@ -223,66 +248,15 @@ class Gateway:
         return next(iter(_contract(vendor).operations.values())).server_url
 
 
-def read_config(
-    config: Given = None,
-    *,
-    seeds: Seeds = Seeds(),  # noqa: B008 - frozen
-    rate_limits: bool = False,
-    only: tuple[str, ...] = (),
-) -> Config:
-    """The configuration for tests: a file's or values', by default every vendor on an empty ledger.
-
-    Args:
-        config: a file, or what stands in one.
-        seeds: whose tiers the first merchant has.
-        rate_limits: whether they are counted.
-        only: serves only these vendors.
-
-    Raises:
-        ConfigurationError: something is wrong in it, or a vendor of ``only`` is not served by it.
-    """
-    vendors = _vendors()
-    if isinstance(config, Path | str):
-        parsed = load_config(Path(config), vendors)
-    else:
-        parsed = parse_config(_values() if config is None else config, vendors, os.environ)
-    for name in only:
-        if name not in parsed.vendors:
-            raise ConfigurationError(name, f"no such vendor; there are {', '.join(parsed.vendors)}")
-    if not parsed.merchants:
-        raise ConfigurationError("merchants", "there must be one")
-    first = next(iter(parsed.merchants))
-    tiers = seeds.tiers or parsed.merchants[first].tiers
-    return msgspec.structs.replace(
-        parsed,
-        server=msgspec.structs.replace(parsed.server, rate_limits=rate_limits),
-        merchants={
-            **parsed.merchants,
-            first: msgspec.structs.replace(parsed.merchants[first], tiers=tiers),
-        },
-        vendors={name: chosen for name, chosen in parsed.vendors.items() if not only or name in only},
-        testing=TestingConfig(),
-    )
-
-
-def _values() -> dict[str, Any]:
-    """Every vendor, each with one credential of every form that it has."""
-    return {
-        "merchants": {_MERCHANT: {}},
-        "vendors": {
-            name: {
-                "credentials": [
-                    {"merchant": _MERCHANT, **{key: f"test-{key.replace('_', '-')}" for key in form}}
-                    for form in vendor.credential_forms
-                ]
-            }
-            for name, vendor in _vendors().items()
-        },
-    }
-
-
 def _references(named: Mapping[str, str]) -> tuple[CustomerReference, ...]:
     return tuple(customer_reference(namespace, str(value)) for namespace, value in named.items())
+
+
+async def _try(ledger: Ledger) -> None:
+    try:
+        await ledger.open()
+    finally:
+        await ledger.close()
 
 
 def _taken(merchant: Merchant, newcomer: Newcomer) -> Any:
@@ -293,10 +267,5 @@ def _taken(merchant: Merchant, newcomer: Newcomer) -> Any:
 
 
 @cache
-def _vendors() -> dict[str, Vendor]:
-    return discover()
-
-
-@cache
 def _contract(name: str) -> Contract:
-    return load_contract(_vendors()[name], checks=False)
+    return load_contract(known_vendors()[name], checks=False)

@@ -18,7 +18,8 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from respx.models import AllMockedAssertionError, PassThrough
 
 from loyalty_gateway.config import Config
-from loyalty_gateway.testing.gateway import Gateway, Given, read_config
+from loyalty_gateway.testing.configuration import Given, read_config
+from loyalty_gateway.testing.gateway import Gateway
 from loyalty_gateway.testing.seeds import Seeds, load_seeds
 
 R = TypeVar("R")
@@ -82,7 +83,12 @@ class Mock:
         self.__exit__(kind, error, trace)
 
     def __call__(self, function: Callable[..., R]) -> Callable[..., R]:
-        """Decorates a function, or a coroutine function."""
+        """Decorates a function, or a coroutine function; raises TypeError for a class or a generator function."""
+        if inspect.isclass(function):
+            raise TypeError(f"{function.__name__} is a class: decorate its functions, or enter it in a fixture")
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            # It would be over before the body begins.
+            raise TypeError(f"{function.__name__} is a generator function: enter the mock in it, using with")
         signature = inspect.signature(function)
         wanted = _PARAMETER in signature.parameters
 

@@ -1,14 +1,16 @@
 """Tiers and customers to begin with, in the words of the configuration, with the points that they have."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
-import yaml
 
-from loyalty_gateway.adjustment import LARGEST_POINTS
-from loyalty_gateway.config import CustomerConfig, TierConfig
+from loyalty_gateway.adjustment import LARGEST_POINTS, Tier
+from loyalty_gateway.config import CustomerConfig, TierConfig, check_customers, check_tiers
+from loyalty_gateway.engine import tier_for
+from loyalty_gateway.given import Given, read_yaml_file
 from loyalty_gateway.problem import ConfigurationError
 
 Points = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_POINTS)]
@@ -37,24 +39,28 @@ class Seeds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def load_seeds(path: Path) -> Seeds:
-    """The seeds of a YAML file; raises ConfigurationError with the file and the bad key."""
-    try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return msgspec.convert({} if content is None else content, Seeds)
-    except OSError as error:
-        raise ConfigurationError(str(path), f"cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(str(path), f"is not YAML: {error}") from error
-    except msgspec.ValidationError as error:
-        raise ConfigurationError(str(path), str(error)) from error
+    """The seeds of a YAML file, checked as a configuration is; raises ConfigurationError with file and bad key."""
+    given = Given(str(path), os.environ)
+    content = read_yaml_file(path)
+    seeds = given.convert(given.expanded({} if content is None else content), Seeds, "")
+    check_tiers(seeds.tiers, given, "tiers")
+    check_customers(seeds.customers, given, "customers")
+    return seeds
 
 
-def earned(customer: SeedCustomer, tiers: Iterable[TierConfig]) -> int:
-    """What the customer has earned so far; raises ConfigurationError for a tier that there is not."""
-    if customer.lifetime_earned is not None:
-        return customer.lifetime_earned
+def earned(customer: SeedCustomer, tiers: Sequence[Tier]) -> int:
+    """What the customer has earned so far; raises ConfigurationError for a tier that they would not have."""
     thresholds = {tier.name: tier.points_required for tier in tiers}
     if customer.tier is not None and customer.tier not in thresholds:
         known = ", ".join(thresholds) or "none"
         raise ConfigurationError(f"customer {customer.references}: tier", f"no such tier; there are {known}")
-    return max(customer.points, 0 if customer.tier is None else thresholds[customer.tier])
+    points = customer.lifetime_earned
+    if points is None:
+        points = max(customer.points, 0 if customer.tier is None else thresholds[customer.tier])
+    reached = tier_for(points, tiers)
+    # Whoever has had no points at all is in no tier yet.
+    name = reached.name if reached is not None and (points or customer.lifetime_burned) else None
+    if customer.tier is not None and customer.tier != name:
+        what = f"with {points} points in their lifetime they have {name or 'none'}; lifetime_earned may say less"
+        raise ConfigurationError(f"customer {customer.references}: tier", what)
+    return points

@@ -16,8 +16,9 @@ from threading import Event
 import uvicorn
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from loyalty_gateway.testing.configuration import Given, read_config
 from loyalty_gateway.testing.connections import ResettableConnection
-from loyalty_gateway.testing.gateway import Gateway, Given, read_config
+from loyalty_gateway.testing.gateway import Gateway
 from loyalty_gateway.testing.seeds import Seeds, load_seeds
 
 _ADDRESS = "127.0.0.1"
