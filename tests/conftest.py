@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -85,6 +86,12 @@ def vendors() -> dict[str, Vendor]:
 @pytest.fixture(scope="session")
 def contracts(vendors: dict[str, Vendor]) -> dict[str, Contract]:
     return {name: load_contract(vendor, (), specs_folder()) for name, vendor in vendors.items()}
+
+
+@pytest.fixture
+def specs(tmp_path: Path) -> Path:
+    """A copy of the shipped specs, to be changed."""
+    return Path(shutil.copytree(specs_folder(), tmp_path / "specs"))
 
 
 @pytest.fixture(scope="session")

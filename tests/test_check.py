@@ -1,7 +1,6 @@
 """What a check finds, and how it is printed."""
 
 import io
-import shutil
 from pathlib import Path
 
 import pytest
@@ -9,14 +8,7 @@ import yaml
 
 from loyalty_gateway.check import check_vendors, render_report
 from loyalty_gateway.problem import ConfigurationError
-from loyalty_gateway.spec import specs_folder
 from loyalty_gateway.vendor import Vendor
-
-
-@pytest.fixture
-def specs(tmp_path: Path) -> Path:
-    """A copy of the shipped specs, to be spoilt."""
-    return Path(shutil.copytree(specs_folder(), tmp_path / "specs"))
 
 
 def _spoil(path: Path, old: str, new: str) -> None:

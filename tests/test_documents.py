@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -268,12 +267,6 @@ def test_the_defects_of_a_published_document_are_found_and_answered(name: str) -
         # The mistake that keeps the document from loading.
         assert defects[0].place.endswith("/requestBody/content/application~1json/schema/properties/points")
         assert defects[0].answered_by.change["update"] == {"openapi": "3.1.0"}  # type: ignore[union-attr]
-
-
-@pytest.fixture
-def specs(tmp_path: Path) -> Path:
-    """A copy of the shipped specs, to be spoilt."""
-    return Path(shutil.copytree(specs_folder(), tmp_path / "specs"))
 
 
 _WHY = {"description": "why", "x-evidence": {"tag": "our default", "source": "a test"}}

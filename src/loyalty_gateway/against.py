@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -17,46 +17,64 @@ from loyalty_gateway.body import parse_json
 from loyalty_gateway.config import Config
 from loyalty_gateway.problem import ConfigurationError
 from loyalty_gateway.spec import Contract, Document
-from loyalty_gateway.spec.changes import Change, changes, operations_of
-from loyalty_gateway.spec.document import apply, has_target, read_published
+from loyalty_gateway.spec.changes import Change, Side, changes, operations_of
+from loyalty_gateway.spec.document import Action, apply, has_target, read_published
+from loyalty_gateway.spec.overwritten import Overwritten, overwritten
 from loyalty_gateway.vendor import Vendor
 
+_HOLDING: Final = frozenset({"status", "media type", "header", "field"})
 
-class FailedAction(msgspec.Struct, frozen=True, kw_only=True):
-    """An overlay action that the new document gives nothing to do: its target is gone, or it says so itself."""
+
+class ConcernedAction(msgspec.Struct, frozen=True, kw_only=True):
+    """An overlay action to be looked at: it finds nothing to do, or hides what is new in the document.
+
+    ``hidden`` are the places that it overwrites, removes or fills and that are not what they were.
+    """
 
     where: str
     target: str
-    why: Literal["finds no target", "changes nothing"]
+    why: Literal["finds no target", "changes nothing", "hides what is new"]
     reason: str
+    hidden: list[Overwritten] = []
 
 
 class Concerned(msgspec.Struct, frozen=True, kw_only=True):
-    """A merchant who uses the vendor, and where the configuration says so."""
+    """A merchant who uses the vendor, and where the configuration says so.
+
+    ``operations`` are those that break for this use; none is named where nothing tells which.
+    """
 
     merchant: str
     where: str
     how: str
+    operations: list[str]
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """What the new version means: ``invalid`` says why it cannot be used with its overlay, if it cannot."""
+    """What the new version means.
+
+    ``changes`` are those of the document as corrected, and ``hidden`` those of the published one that the overlay
+    hides; ``invalid`` says why the new one cannot be used with its overlay, if it cannot.
+    """
 
     vendor: str
     changes: list[Change]
+    hidden: list[Change]
     untranslated: list[str]
-    actions: list[FailedAction]
+    actions: list[ConcernedAction]
     invalid: str | None
     merchants: list[Concerned]
 
     @property
     def breaks(self) -> bool:
-        """Whether anything has to be done before the new version holds."""
-        return bool(self.actions or self.invalid or self.untranslated) or any(one.breaks for one in self.changes)
+        """Whether anything has to be done, or looked at, before the new version holds."""
+        return bool(self.actions or self.invalid or self.untranslated) or any(
+            one.breaks for one in (*self.changes, *self.hidden)
+        )
 
 
 def compare(document: Document, new: Path, vendor: Vendor, config: Config) -> Comparison:
-    """Compares the vendor's document, corrected by its overlay, with a new one after the same actions.
+    """Compares the vendor's document with a new one: both as published, and after the overlay's actions.
 
     Raises:
         ConfigurationError: the new document cannot be read, or is no OpenAPI document at all.
@@ -69,33 +87,88 @@ def compare(document: Document, new: Path, vendor: Vendor, config: Config) -> Co
 
 
 def _compared(document: Document, new: Path, vendor: Vendor, config: Config) -> Comparison:
-    current = read_published(new)
-    if not isinstance(current.get("paths"), dict):
+    published = read_published(new)
+    if not isinstance(published.get("paths"), dict):
         raise ConfigurationError(str(new), "has no paths; is it an OpenAPI document?")
-    failed: list[FailedAction] = []
-    gone = operations_of(document.published) - operations_of(current)
-    for action in document.actions:
-        try:
-            current = _without(apply(action, current), gone)
-        except ConfigurationError:
-            failed.append(
-                FailedAction(
-                    where=action.where,
-                    target=action.target,
-                    why="changes nothing" if has_target(action, current) else "finds no target",
-                    reason=action.reason,
-                )
-            )
+    current, actions = _corrected(document, published)
     changed = changes(document.corrected, current)
-    return Comparison(
+    comparison = Comparison(
         vendor=vendor.name,
         changes=changed,
+        hidden=_hidden(document, published, changed),
         untranslated=_untranslated(vendor, current),
-        actions=failed,
+        actions=actions,
         invalid=_invalid(msgspec.structs.replace(document, corrected=current)),
-        # Whoever uses the vendor is concerned by whatever is new.
-        merchants=[*_concerned(config, vendor.name)] if changed or failed else [],
+        merchants=[],
     )
+    return msgspec.structs.replace(comparison, merchants=[*_concerned(config, comparison)])
+
+
+def _corrected(document: Document, published: dict[str, Any]) -> tuple[dict[str, Any], list[ConcernedAction]]:
+    """The new document after the overlay's actions, and those of them that are to be looked at."""
+    gone = operations_of(document.published) - operations_of(published)
+    old, new = _without(msgspec.to_builtins(document.published), gone), published
+    concerned = []
+    for action in document.actions:
+        before, old = old, _applied(action, old, gone) or old
+        after = _applied(action, new, gone)
+        if after is None:
+            found, hidden = has_target(action, new), []
+        else:
+            found, hidden = True, overwritten((before, old), (new, after))
+        if after is None or hidden:
+            concerned.append(
+                ConcernedAction(
+                    where=action.where,
+                    target=action.target,
+                    why="hides what is new" if hidden else "changes nothing" if found else "finds no target",
+                    reason=action.reason,
+                    hidden=hidden,
+                )
+            )
+        new = after or new
+    return new, concerned
+
+
+def _applied(action: Action, document: dict[str, Any], gone: Iterable[tuple[str, str]]) -> dict[str, Any] | None:
+    try:
+        return _without(apply(action, document), gone)
+    except ConfigurationError:
+        return None
+
+
+def _hidden(document: Document, published: dict[str, Any], told: Iterable[Change]) -> list[Change]:
+    """The changes of the document as published that are not told as changes of the corrected one."""
+    names = document.corrected["paths"]
+    old, new = _with_names(document.published, names), _with_names(published, names)
+    known = {_key(change) for change in told}
+    # What the vendor now says as the overlay has long done is no news.
+    news = {(change.operation, change.where) for change in changes(document.corrected, new)}
+    return [
+        change
+        for change in changes(old, new)
+        if _key(change) not in known
+        and any(change.operation == name and _concerns(change, where) for name, where in news)
+    ]
+
+
+def _concerns(change: Change, where: str) -> bool:
+    """Whether a difference there is one of what has changed; what comes or goes does so with all within it."""
+    within = change.kind in _HOLDING and where.startswith(f"{change.where}/")
+    return change.where == where or change.where.startswith(f"{where}/") or within
+
+
+def _with_names(document: dict[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:
+    """The document whose operations have the ids of the corrected ones, where they have none."""
+    named: dict[str, Any] = msgspec.to_builtins(document)
+    for path, method in operations_of(named) & operations_of({"paths": names}):
+        named["paths"][path][method].setdefault("operationId", names[path][method].get("operationId"))
+    return named
+
+
+def _key(change: Change) -> tuple[str, ...]:
+    """What makes it the same change; of servers and credentials corrections change the words."""
+    return change.kind, change.operation, change.where, change.what if change.where else ""
 
 
 def _without(document: dict[str, Any], gone: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -152,19 +225,31 @@ def _invalid(document: Document) -> str | None:
     return None
 
 
-def _concerned(config: Config, vendor: str) -> Iterator[Concerned]:
+def _concerned(config: Config, comparison: Comparison) -> Iterator[Concerned]:
+    """Those for whom something breaks: the gateway as server for their clients, or as client for their points."""
+    in_general = bool(comparison.invalid or comparison.actions)
+    for side, use in _uses(config, comparison.vendor):
+        broken = {one.operation for one in (*comparison.changes, *comparison.hidden) if side in one.breaks}
+        operations = sorted(broken.union(comparison.untranslated))
+        if operations or in_general:
+            yield msgspec.structs.replace(use, operations=operations)
+
+
+def _uses(config: Config, vendor: str) -> Iterator[tuple[Side, Concerned]]:
     served = config.vendors.get(vendor)
     if served is not None:
         for index, credential in enumerate(served.credentials):
             where = f"vendors.{vendor}.credentials[{index}]"
-            yield Concerned(merchant=credential.merchant, where=where, how="their clients speak it")
+            how = "their clients speak it"
+            yield "server", Concerned(merchant=credential.merchant, where=where, how=how, operations=[])
     for name, chosen in config.vendors.items():
         for merchant in sorted({credential.merchant for credential in chosen.credentials}):
             backend = chosen.backends.get(merchant, chosen.backend)
             own = merchant in chosen.backends
             where = f"merchants.{merchant}.backends.{name}" if own else f"vendors.{name}.backend"
             if any(whose == vendor for whose in _servers(backend, name)):
-                yield Concerned(merchant=merchant, where=where, how="their points are at its server")
+                how = "their points are at its server"
+                yield "client", Concerned(merchant=merchant, where=where, how=how, operations=[])
 
 
 def _servers(backend: BackendConfig, client: str) -> Iterator[str]:

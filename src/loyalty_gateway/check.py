@@ -9,16 +9,18 @@ from typing import TextIO
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
-from loyalty_gateway.against import Comparison
+from loyalty_gateway.against import Comparison, ConcernedAction
 from loyalty_gateway.app import load_contract
 from loyalty_gateway.spec import Contract, load_document
+from loyalty_gateway.spec.changes import Change
 from loyalty_gateway.spec.defects import PublishedDefect, published_defects
 from loyalty_gateway.spec.positions import Positions
 from loyalty_gateway.vendor import Vendor
 
 _WIDER_THAN_ANY_LINE = 1_000
+_MOST_PLACES = 3
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,20 +142,24 @@ def render_defects(defects: Sequence[LocatedDefect], stream: TextIO) -> None:
 
 
 def render_comparison(comparison: Comparison, stream: TextIO) -> None:
-    """Prints what a new document changes, what of the overlay fails, and whom that concerns."""
+    """Prints what a new document changes, what of the overlay is to be looked at, and whom that concerns."""
     width = None if stream.isatty() else _WIDER_THAN_ANY_LINE
     console = Console(file=stream, width=width, highlight=False, markup=False)
-    changed = Table("operation", "where", "change", "breaks", title="Changes for the translator")
-    for change in comparison.changes:
-        what = f"{change.kind}: {change.what}"
-        changed.add_row(change.operation, change.where, what, ", ".join(change.breaks) or "nobody")
-    failed = Table("action", "target", "", "its reason", title="Overlay actions that fail")
+    # A pointer has no blanks to be broken at, and is of no use without its end.
+    long = (Column("target", overflow="fold"), Column("", overflow="fold"))
+    actions = Table("action", *long, "its reason", title="Overlay actions to be looked at")
     for action in comparison.actions:
-        failed.add_row(action.where, action.target, action.why, action.reason)
-    concerned = Table("merchant", "by", "", title="Merchants concerned")
+        actions.add_row(action.where, action.target, _why(action), action.reason)
+    concerned = Table("merchant", "by", "", "operations that break", title="Merchants concerned")
     for one in comparison.merchants:
-        concerned.add_row(one.merchant, one.where, one.how)
-    for table in (changed, failed, concerned):
+        concerned.add_row(one.merchant, one.where, one.how, ", ".join(one.operations) or "none in particular")
+    tables = (
+        _changes(comparison.changes, "Changes for the translator"),
+        _changes(comparison.hidden, "Changes that the overlay hides"),
+        actions,
+        concerned,
+    )
+    for table in tables:
         if table.rows:
             console.print(table)
     if comparison.untranslated:
@@ -163,5 +169,21 @@ def render_comparison(comparison: Comparison, stream: TextIO) -> None:
     breaking = sum(bool(change.breaks) for change in comparison.changes)
     console.print(
         f"{comparison.vendor}: {len(comparison.changes)} changes, {breaking} of them break something; "
-        f"{len(comparison.actions)} overlay actions fail; {len(comparison.merchants)} uses by merchants"
+        f"{len(comparison.hidden)} more that the overlay hides; "
+        f"{len(comparison.actions)} overlay actions to be looked at; {len(comparison.merchants)} uses by merchants"
     )
+
+
+def _changes(changes: Iterable[Change], title: str) -> Table:
+    table = Table("operation", "where", "change", "breaks", title=title)
+    for change in changes:
+        what = f"{change.kind}: {change.what}"
+        table.add_row(change.operation, change.where, what, ", ".join(change.breaks) or "nobody")
+    return table
+
+
+def _why(action: ConcernedAction) -> str:
+    told = [f"{one.place} {one.what}" for one in action.hidden[:_MOST_PLACES]]
+    if len(action.hidden) > _MOST_PLACES:
+        told.append(f"and {len(action.hidden) - _MOST_PLACES} places more")
+    return "\n".join((f"{action.why}:", *told)) if told else action.why

@@ -50,7 +50,7 @@ def check(
     """Check the configuration and the specs: operations, published defects, overlay actions.
 
     With --defects it ends with 1 if no overlay action answers one of them, with --against if the new version
-    breaks something.
+    breaks something, or if an overlay action is to be looked at.
     """
     with told_to_people():
         vendors = discover()

@@ -1,20 +1,28 @@
 """What differs between two versions of a document, and which of it breaks those who keep to the first."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
 import msgspec
 
-from loyalty_gateway.spec.document import resolved
+from loyalty_gateway.spec.facts import LOWER, UPPER, WORDS, Facts, facts_of
 
 _METHODS: Final = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
-_LOWER: Final = frozenset({"minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"})
-_UPPER: Final = frozenset({"maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"})
-_FACTS: Final = (*sorted(_LOWER | _UPPER), "const", "format", "pattern", "multipleOf", "uniqueItems")
-_DEEPEST: Final = 24
+_LONGEST_SAID: Final = 100
 
-Facts = dict[str, Any]
-Kind = Literal["server", "security", "operation", "status", "field", "type", "enum", "required", "constraint"]
+Kind = Literal[
+    "server",
+    "security",
+    "operation",
+    "status",
+    "media type",
+    "header",
+    "field",
+    "type",
+    "enum",
+    "required",
+    "constraint",
+]
 Side = Literal["server", "client"]
 
 _NOBODY: Final[tuple[Side, ...]] = ()
@@ -26,10 +34,10 @@ _BOTH: Final[tuple[Side, ...]] = ("server", "client")
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """One difference.
 
-    ``where`` is ``request`` or ``answer`` and a status, with the place as a pointer that has ``*`` for items;
-    it is empty for an operation as a whole. ``breaks`` are those sides which keep to the earlier version and err
-    by it: a ``server`` gets what it never read, or answers what is not allowed any more; a ``client`` sends what
-    is not taken any more, or gets what it never read.
+    ``where`` is ``request`` or ``answer`` and a status, with the place as a pointer that has ``*`` for items and
+    ``**`` for fields without a name of their own; it is empty for an operation as a whole. ``breaks`` are those
+    sides which keep to the earlier version and err by it: a ``server`` gets what it never read, or answers what is
+    not allowed any more; a ``client`` sends what is not taken any more, or gets what it never read.
     """
 
     kind: Kind
@@ -51,7 +59,7 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
             what = f"has the operationId {after[key]} now"
             told.append(Change(kind="operation", operation=name, what=what, breaks=_NOBODY))
         told += _around(name, old, new, key)
-        told += _within(name, _facts(old, *key), _facts(new, *key))
+        told += _within(name, facts_of(old, *key), facts_of(new, *key))
     told += [
         Change(kind="operation", operation=name, what="added", breaks=_NOBODY)
         for key, name in sorted(after.items())
@@ -75,13 +83,18 @@ def _operations(document: dict[str, Any]) -> dict[tuple[str, str], str]:
 
 
 def _around(operation: str, old: dict[str, Any], new: dict[str, Any], key: tuple[str, str]) -> Iterator[Change]:
-    """Where the operation is served, and with which credentials."""
+    """Where the operation is served, with which credentials, and whether it is to be used no more."""
     kinds: tuple[tuple[Kind, Any], ...] = (("server", _servers), ("security", _security))
     for kind, told in kinds:
         before, after = told(old, *key), told(new, *key)
         if before != after:
             what = f"{', '.join(before) or 'none'} → {', '.join(after) or 'none'}"
             yield Change(kind=kind, operation=operation, what=what, breaks=_BOTH)
+    (path, method) = key
+    was, now = (bool(document["paths"][path][method].get("deprecated")) for document in (old, new))
+    if was != now:
+        what = "deprecated now" if now else "no longer deprecated"
+        yield Change(kind="operation", operation=operation, what=what, breaks=_NOBODY)
 
 
 def _servers(document: dict[str, Any], path: str, method: str) -> list[str]:
@@ -93,7 +106,11 @@ def _servers(document: dict[str, Any], path: str, method: str) -> list[str]:
 def _security(document: dict[str, Any], path: str, method: str) -> list[str]:
     schemes = document.get("components", {}).get("securitySchemes", {})
     return [
-        " + ".join(f"{name} {msgspec.json.encode(_bare(schemes.get(name))).decode()}" for name in needs)
+        " + ".join(
+            f"{name} {msgspec.json.encode(_bare(schemes.get(name))).decode()}"
+            + "".join(f" {one}" for one in scopes)
+            for name, scopes in sorted(needs.items())
+        )
         for needs in document["paths"][path][method].get("security", document.get("security", ()))
     ]
 
@@ -105,19 +122,45 @@ def _bare(scheme: Any) -> dict[str, Any]:
 def _within(operation: str, before: Mapping[str, Facts], after: Mapping[str, Facts]) -> Iterator[Change]:
     for where in sorted({*before, *after}):
         is_request = where.startswith("request")
-        kind: Kind = "field" if "/" in where else "status"
+        kind = _kind(where)
         old, new = before.get(where), after.get(where)
         if old is not None and new is not None:
             yield from _altered(operation, where, old, new)
         # Of what comes or goes with what holds it, that alone is told.
         elif new is not None and (kind == "status" or _above(where) in before):
             needed = bool(new["required"])
-            breaks = (_BOTH if needed else _SERVER) if is_request else _SERVER if needed else _NOBODY
-            what = "added, and required" if needed else "added"
+            if kind == "media type":
+                # A body is new to everybody where there was none; one of another type leaves the choice.
+                alone = not any(_kind(one) == kind and _above(one) == _above(where) for one in before)
+                needed = alone and (needed or not is_request)
+            if is_request:
+                breaks = _BOTH if needed else _SERVER
+            elif kind in {"status", "media type"}:
+                breaks = _BOTH if needed else _CLIENT
+            else:
+                breaks = _SERVER if needed else _NOBODY
+            what = f"{_named(new)}added" + (", and required" if needed and new["required"] else "")
             yield Change(kind=kind, operation=operation, where=where, what=what, breaks=breaks)
         elif old is not None and (kind == "status" or _above(where) in after):
             breaks = _CLIENT if is_request else _SERVER if kind == "status" else _BOTH
-            yield Change(kind=kind, operation=operation, where=where, what="removed", breaks=breaks)
+            yield Change(kind=kind, operation=operation, where=where, what=f"{_named(old)}removed", breaks=breaks)
+
+
+def _kind(where: str) -> Kind:
+    side, *steps = where.split("/")
+    match steps:
+        case []:
+            return "status"
+        case [body] if body.startswith("body"):
+            return "media type"
+        case ["header", _] if side != "request":
+            return "header"
+        case _:
+            return "field"
+
+
+def _named(facts: Facts) -> str:
+    return f"{facts['media type']} " if "media type" in facts else ""
 
 
 def _above(where: str) -> str:
@@ -150,13 +193,29 @@ def _altered(operation: str, where: str, old: Facts, new: Facts) -> Iterator[Cha
             if gone:
                 what = f"{told} {', '.join(sorted(gone))}"
                 yield change(kind, what, narrower=told == "no longer", wider=told == "also")
-    for word in _FACTS:
+    for word in WORDS:
         was, now = old.get(word), new.get(word)
         if was != now:
+            narrower, wider = _effect(word, was, now, is_request=where.startswith("request"))
             what = f"{word} {_said(was)} → {_said(now)}"
-            yield change(
-                "constraint", what, narrower=_is_narrower(word, was, now), wider=_is_narrower(word, now, was)
-            )
+            yield change("constraint", what, narrower=narrower, wider=wider)
+
+
+def _effect(word: str, was: Any, now: Any, *, is_request: bool) -> tuple[bool, bool]:
+    """Whether less can be sent now, and whether more can."""
+    match word:
+        case "deprecated":
+            return False, False
+        case "style" | "explode":
+            return True, True
+        case "default":
+            # What is left out means another thing now, to those who may leave it out and to those who read.
+            return is_request, True
+        case "additionalProperties" if not is_request:
+            # Fields of an answer that nobody knows are passed over, as added ones are.
+            return _is_narrower(word, was, now), False
+        case _:
+            return _is_narrower(word, was, now), _is_narrower(word, now, was)
 
 
 def _is_narrower(word: str, old: Any, new: Any) -> bool:
@@ -164,78 +223,17 @@ def _is_narrower(word: str, old: Any, new: Any) -> bool:
         return False
     if old is None:
         return True
-    if word in _LOWER:
+    if word == "additionalProperties":
+        return new is False
+    if word in LOWER:
         return bool(new > old)
-    return bool(new < old) if word in _UPPER else True
+    return bool(new < old) if word in UPPER else True
 
 
 def _said(value: Any) -> str:
-    return "none" if value is None else str(value)
-
-
-def _facts(document: dict[str, Any], path: str, method: str) -> dict[str, Facts]:
-    """What is said of each parameter, field and status of the operation, by its place."""
-    item = document["paths"][path]
-    operation = item[method]
-    told: dict[str, Facts] = {
-        place: {"required": False}
-        for place in ("request", "request/query", "request/path", "request/header", "request/cookie")
-    }
-    for one in (*item.get("parameters", ()), *operation.get("parameters", ())):
-        parameter = resolved(document, one)
-        where = f"request/{parameter['in']}/{parameter['name']}"
-        _collect(document, [parameter.get("schema", {})], where, told, required=bool(parameter.get("required")))
-    body = resolved(document, operation.get("requestBody"))
-    for content in body.get("content", {}).values():
-        _collect(document, [content.get("schema", {})], "request/body", told, required=bool(body.get("required")))
-    for status, response in operation.get("responses", {}).items():
-        told[f"answer {status}"] = {"required": False}
-        for content in resolved(document, response).get("content", {}).values():
-            _collect(document, [content.get("schema", {})], f"answer {status}/body", told, required=False)
-    return told
-
-
-def _collect(
-    document: dict[str, Any], schemas: list[Any], where: str, told: dict[str, Facts], *, required: bool
-) -> None:
-    layers = [layer for schema in schemas for layer in _layers(document, schema)]
-    facts: Facts = {"required": required}
-    types = {str(one) for layer in layers for one in _listed(layer.get("type"))}
-    types |= {"null" for layer in layers if layer.get("nullable")}
-    words = {str(one) for layer in layers for one in layer.get("enum", ())}
-    if types:
-        facts["types"] = sorted(types)
-    if words:
-        facts["words"] = sorted(words)
-    for layer in layers:
-        facts |= {word: layer[word] for word in _FACTS if word in layer}
-    told[where] = facts
-    if where.count("/") > _DEEPEST:
-        return
-    needed = {name for layer in layers for name in layer.get("required", ())}
-    fields: dict[str, list[Any]] = {}
-    for layer in layers:
-        for name, child in layer.get("properties", {}).items():
-            fields.setdefault(name, []).append(child)
-    for name, children in fields.items():
-        _collect(document, children, f"{where}/{name}", told, required=name in needed)
-    items = [layer["items"] for layer in layers if "items" in layer]
-    if items:
-        _collect(document, items, f"{where}/*", told, required=False)
-
-
-def _layers(document: dict[str, Any], schema: Any, depth: int = 0) -> Iterator[Mapping[str, Any]]:
-    """The schema and all that speaks of the same value; alternatives are taken together."""
-    if not isinstance(schema, dict) or depth > _DEEPEST:
-        return
-    node = resolved(document, schema)
-    yield node
-    parts: Iterable[Any] = [part for word in ("allOf", "anyOf", "oneOf") for part in node.get(word, ())]
-    for part in (*parts, *(node[word] for word in ("then", "else") if word in node)):
-        yield from _layers(document, part, depth + 1)
-
-
-def _listed(value: Any) -> list[Any]:
     if value is None:
-        return []
-    return value if isinstance(value, list) else [value]
+        return "none"
+    if value and isinstance(value, str):
+        return value
+    told = msgspec.json.encode(value).decode()
+    return told if len(told) <= _LONGEST_SAID else f"{told[:_LONGEST_SAID]}…"

@@ -1,13 +1,13 @@
 """What is wrong with a published document, and which overlay action answers it. Found, never listed by hand."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from openapi_schema_validator import OAS30Validator, OAS31Validator
 
-from loyalty_gateway.spec.document import Action, Document, apply, resolved
+from loyalty_gateway.spec.document import Action, Document, apply, escaped, resolved
 from loyalty_gateway.spec.fields import Fields
 from loyalty_gateway.spec.validity import invalid_places
 
@@ -88,37 +88,61 @@ def _defects(document: dict[str, Any]) -> Iterator[_Found]:
     for index, server in enumerate(document.get("servers", ())):
         if not server.get("url"):
             yield _Found(f"/servers/{index}", "server-address", "the server has no address")
-    for path, path_item in document.get("paths", {}).items():
-        for method in _METHODS:
-            if method in path_item:
-                place = f"/paths/{_escaped(path)}/{method}"
-                yield from _operation_defects(document, path_item[method], place)
-    for name, schema in document.get("components", {}).get("schemas", {}).items():
-        yield from _schema_defects(document, schema, f"/components/schemas/{_escaped(name)}")
+    for path, item in document.get("paths", {}).items():
+        yield from _path_defects(document, item, f"/paths/{escaped(path)}")
+    for kind, of_kind in _COMPONENTS.items():
+        for name, component in document.get("components", {}).get(kind, {}).items():
+            yield from of_kind(document, component, f"/components/{kind}/{escaped(name)}")
+
+
+def _path_defects(document: dict[str, Any], item: dict[str, Any], place: str) -> Iterator[_Found]:
+    for index, parameter in enumerate(item.get("parameters", ())):
+        yield from _parameter_defects(document, parameter, f"{place}/parameters/{index}")
+    for method in _METHODS:
+        if method in item:
+            yield from _operation_defects(document, item[method], f"{place}/{method}")
 
 
 def _operation_defects(document: dict[str, Any], operation: dict[str, Any], place: str) -> Iterator[_Found]:
     if "operationId" not in operation:
         yield _Found(place, "operation-id", "the operation has no operationId")
     for index, parameter in enumerate(operation.get("parameters", ())):
-        yield from _content_defects(document, parameter, f"{place}/parameters/{index}")
-    body = operation.get("requestBody")
-    if body is not None:
-        for media_type, content in body.get("content", {}).items():
-            schema = resolved(document, content.get("schema", {}))
-            if schema.get("required") and not body.get("required"):
-                yield _Found(f"{place}/requestBody", "body-required", "fields are required, the body is not")
-            here = f"{place}/requestBody/content/{_escaped(media_type)}"
-            yield from _content_defects(document, content, here)
+        yield from _parameter_defects(document, parameter, f"{place}/parameters/{index}")
+    if "requestBody" in operation:
+        yield from _body_defects(document, operation["requestBody"], f"{place}/requestBody")
     responses = operation.get("responses", {})
     if all(status.startswith("2") for status in responses):
         yield _Found(f"{place}/responses", "refusals", "no refusal is declared")
     for status, response in responses.items():
-        for media_type, content in response.get("content", {}).items():
-            here = f"{place}/responses/{status}/content/{_escaped(media_type)}"
-            if resolved(document, content.get("schema", {})).get("const") == "":
-                yield _Found(here, "empty-body", "an empty body is described as a JSON string")
-            yield from _content_defects(document, content, here)
+        yield from _response_defects(document, response, f"{place}/responses/{status}")
+
+
+# What is a reference only has nothing of its own: a component is looked at once, where it stands.
+
+
+def _parameter_defects(document: dict[str, Any], parameter: dict[str, Any], place: str) -> Iterator[_Found]:
+    """Those of a parameter or a header, whose schema may stand within a media type."""
+    yield from _content_defects(document, parameter, place)
+    for media_type, content in parameter.get("content", {}).items():
+        yield from _content_defects(document, content, f"{place}/content/{escaped(media_type)}")
+
+
+def _body_defects(document: dict[str, Any], body: dict[str, Any], place: str) -> Iterator[_Found]:
+    for media_type, content in body.get("content", {}).items():
+        schema = resolved(document, content.get("schema", {}))
+        if schema.get("required") and not body.get("required"):
+            yield _Found(place, "body-required", "fields are required, the body is not")
+        yield from _content_defects(document, content, f"{place}/content/{escaped(media_type)}")
+
+
+def _response_defects(document: dict[str, Any], response: dict[str, Any], place: str) -> Iterator[_Found]:
+    for name, header in response.get("headers", {}).items():
+        yield from _parameter_defects(document, header, f"{place}/headers/{escaped(name)}")
+    for media_type, content in response.get("content", {}).items():
+        here = f"{place}/content/{escaped(media_type)}"
+        if resolved(document, content.get("schema", {})).get("const") == "":
+            yield _Found(here, "empty-body", "an empty body is described as a JSON string")
+        yield from _content_defects(document, content, here)
 
 
 def _content_defects(document: dict[str, Any], content: dict[str, Any], place: str) -> Iterator[_Found]:
@@ -132,7 +156,7 @@ def _content_defects(document: dict[str, Any], content: dict[str, Any], place: s
     for name, example in (named if isinstance(named, dict) else {}).items():
         told = resolved(document, example)
         if "value" in told:
-            here = f"{place}/examples/{_escaped(name)}/value"
+            here = f"{place}/examples/{escaped(name)}/value"
             yield from _example_defects(document, schema, told["value"], here)
     yield from _schema_defects(document, schema, f"{place}/schema")
 
@@ -149,7 +173,7 @@ def _schema_defects(document: dict[str, Any], schema: Any, place: str) -> Iterat
         yield from _example_defects(document, schema, example, f"{place}/examples/{index}")
     for word in ("properties", "patternProperties"):
         for name, child in schema.get(word, {}).items():
-            yield from _schema_defects(document, child, f"{place}/{word}/{_escaped(name)}")
+            yield from _schema_defects(document, child, f"{place}/{word}/{escaped(name)}")
     for word in ("items", "additionalProperties", "if", "then", "else", "not"):
         yield from _schema_defects(document, schema.get(word), f"{place}/{word}")
     for word in ("allOf", "anyOf", "oneOf"):
@@ -163,14 +187,20 @@ def _example_defects(document: dict[str, Any], schema: Any, example: Any, place:
     validator = (OAS30Validator if is_30 else OAS31Validator)({**document, **known})
     for error in validator.iter_errors(example):
         at = "/".join(str(part) for part in error.absolute_path)
-        here = "".join(f"/{_escaped(str(part))}" for part in error.absolute_path)
+        here = "".join(f"/{escaped(str(part))}" for part in error.absolute_path)
         what = f"breaks its own schema at /{at}: {error.message[:120]}"
         yield _Found(f"{place}{here}", f"example-{error.validator}", what)
     for unknown in Fields(document).unknown(schema, example):
-        here = "".join(f"/{_escaped(str(step))}" for step in unknown)
+        here = "".join(f"/{escaped(str(step))}" for step in unknown)
         what = f"shows the field {'.'.join(map(str, unknown))}, which the schema does not know"
         yield _Found(f"{place}{here}", "example-field", what)
 
 
-def _escaped(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")
+_COMPONENTS: Final[Mapping[str, Callable[[dict[str, Any], Any, str], Iterator[_Found]]]] = {
+    "schemas": _schema_defects,
+    "parameters": _parameter_defects,
+    "headers": _parameter_defects,
+    "requestBodies": _body_defects,
+    "responses": _response_defects,
+    "pathItems": _path_defects,
+}

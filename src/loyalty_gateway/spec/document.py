@@ -12,6 +12,8 @@ from loyalty_gateway.problem import ConfigurationError
 from loyalty_gateway.vendor import Evidence
 
 _DEPTH_OF_SOURCE_TREE = 2
+_PROSE = frozenset({"description", "summary", "title"})
+_OF_NAMES = frozenset({"headers", "parameters", "patternProperties", "properties", "responses", "schemas"})
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +113,38 @@ def resolved(document: dict[str, Any], node: dict[str, Any] | None) -> dict[str,
             target = target[part.replace("~1", "/").replace("~0", "~")]
         node = target
     return node or {}
+
+
+def meant(document: dict[str, Any], node: Any, within: tuple[str, ...] = (), *, names: bool = False) -> Any:
+    """What a node says without prose and extensions, and with what it refers to, but for references to itself.
+
+    Args:
+        document: where references are looked up.
+        node: any node of it.
+        within: the references through which the node was come to.
+        names: whether the node's keys are names that somebody chose, and have no meaning in OpenAPI.
+    """
+    match node:
+        case list():
+            return [meant(document, child, within) for child in node]
+        case {"$ref": str(reference), **beside} if not names:
+            if reference in within:
+                return node
+            there = meant(document, resolved(document, {"$ref": reference}), (*within, reference))
+            return there | meant(document, beside, within)
+        case dict():
+            return {
+                key: meant(document, child, within, names=key in _OF_NAMES and not names)
+                for key, child in node.items()
+                if names or not (key in _PROSE or key.startswith("x-"))
+            }
+        case _:
+            return node
+
+
+def escaped(name: str) -> str:
+    """The name as a step of a JSON pointer."""
+    return name.replace("~", "~0").replace("/", "~1")
 
 
 def _read_actions(path: Path) -> list[Action]:
