@@ -285,7 +285,7 @@ def _recorder(
         Traffic(whose_exchanges(vendors, contracts, config)),
         recordings,
         keeps_exchanges=chosen.exchanges,
-        on_dropped=metrics.not_judged,
+        on_not_judged=metrics.not_judged,
     )
 
 

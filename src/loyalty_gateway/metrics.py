@@ -87,7 +87,7 @@ class Metrics:
         )
         self._not_judged = Counter(
             "loyalty_gateway_exchanges_not_judged",
-            "Exchanges that were dropped by the recorder, since too many came at once.",
+            "Exchanges that the recorder dropped, or did not judge as a whole: too many at once, or too long.",
             registry=self._registry,
         )
         # Label look-up costs more than the counting; the children are few (no label is the client's).

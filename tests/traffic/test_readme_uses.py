@@ -6,6 +6,7 @@ import socket
 import stat
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,12 @@ def _free_port() -> int:
         return port
 
 
+def _is_ignored(path: Path) -> bool:
+    """Whether git leaves it alone in a checkout, apart from what stands there anyway."""
+    ignored = [line.rstrip("/") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()]
+    return path.name in {"bin", "config.yaml", "specs"} or any(fnmatch(path.name, one) for one in ignored)
+
+
 @pytest.mark.parametrize(
     ("index", "told"),
     [
@@ -91,4 +98,5 @@ def test_each_use_works_as_pasted_in_at_most_ten_lines(tmp_path: Path, index: in
     assert [part for part in told if part not in output] == [], output
     assert "Traceback" not in output
     assert _USES[index].count("\n") <= 10
+    assert [path.name for path in tmp_path.iterdir() if not _is_ignored(path)] == []
     assert len(_USES) == 3

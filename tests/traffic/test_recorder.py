@@ -115,7 +115,7 @@ def recorder(vendors: dict[str, Vendor], contracts: dict[str, Contract]) -> Iter
     """A recorder that judges nothing yet, and the exchanges that it dropped."""
     dropped: list[int] = []
     traffic = Traffic(whose_exchanges(vendors, contracts, None))
-    recorder = Recorder(traffic, None, keeps_exchanges=False, on_dropped=lambda: dropped.append(1))
+    recorder = Recorder(traffic, None, keeps_exchanges=False, on_not_judged=lambda: dropped.append(1))
     yield recorder, dropped
     recorder.close()
 
@@ -214,6 +214,29 @@ def test_an_exchange_that_cannot_be_judged_ends_nothing(recorder: tuple[Recorder
     recording.start()
 
     assert recording.report().exchanges == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "location"),
+    [
+        ("/mage/v1/customers/1/points", "POST /*/v1/customers/*/points"),
+        ("//x/v1/customers/1/points", "POST //*/v1/customers/*/points"),
+        ("//v1/customers/1/points", "POST //v1/customers/*/points"),
+        ("//[v1", "POST //*"),
+        ("/v1/customers/1/points#x", "POST /v1/customers/*/*"),
+    ],
+)
+def test_a_path_that_the_gateway_saw_is_taken_as_it_is(
+    recorder: tuple[Recorder, list[int]], path: str, location: str
+) -> None:
+    recording, _ = recorder
+    recording.take(_passed()._replace(path=path))
+
+    recording.start()
+
+    report = recording.report()
+    assert [(found.kind, found.location) for found in report.findings] == [("undocumented operation", location)]
+    assert report.others == 0
 
 
 def test_findings_outlive_the_process_in_the_folder(start_gateway: StartGateway, tmp_path: Path) -> None:
@@ -458,6 +481,29 @@ def test_the_command_asks_a_gateway_or_reads_its_folder(tmp_path: Path) -> None:
         == [("undocumented field", "mage", "adjustPoints", "request", "/body/colour")]
     )
     assert len(json.loads(archive.read_text(encoding="utf-8"))["log"]["entries"]) == 1
+
+
+def test_what_an_overlay_of_the_configuration_declares_is_covered(tmp_path: Path) -> None:
+    folder, overlay = tmp_path / "recordings", tmp_path / "further.yaml"
+    action = {
+        "target": "$.paths['/v1/customers/{identifier}'].get.responses",
+        "description": "why",
+        "x-evidence": {"tag": "our default", "source": "a test"},
+        "update": {"418": {"description": "a teapot"}},
+    }
+    overlay.write_text(json.dumps({"overlay": "1.0.0", "actions": [action]}), encoding="utf-8")
+    config = _config(folder=str(folder))
+    config["vendors"]["mage"]["overlays"] = [str(overlay)]
+    (tmp_path / "config.yaml").write_text(json.dumps(config), encoding="utf-8")
+    recordings = Recordings(folder, 1_000_000)
+    recordings.open()
+    recordings.save(Snapshot(exchanges=1, seen={"mage": {"getCustomer": {"200": 1}}}))
+
+    told = command("defects", "--config", tmp_path / "config.yaml", "--json")
+
+    assert told.exit_code == 0, told.stderr
+    coverage = {one["operation"]: one["not_seen"] for one in json.loads(told.stdout)["coverage"]}
+    assert "418" in coverage["getCustomer"]
 
 
 @pytest.mark.parametrize(

@@ -215,6 +215,9 @@ def test_a_scanner_of_many_paths_makes_few_findings(whose: dict[str, Whose]) -> 
         ("1987-05-04T12:30:01.123Z", "2000-01-01T00:00:00.000Z"),
         ("نقاط", "aaaa"),
         ("-42", "-42"),
+        ("12345", "10000"),
+        ("-987654", "-100000"),
+        ("0012345", "0000000"),
         ("true", "true"),
         ("plus", "plus"),
         ("+49 171 5550100", "+00 000 0000000"),
@@ -226,17 +229,39 @@ def test_a_text_keeps_its_form_only(text: str, kept: str) -> None:
     assert masked == kept
 
 
-def test_a_body_that_is_long_is_not_kept(whose: dict[str, Whose]) -> None:
-    mage = whose["mage"]
-    exchange = Exchange(
-        method="POST",
-        url="/v1/customers/1/points",
-        request=Message(headers=(("content-type", "application/json"),), body=b'{"note":"%s"}' % (b"x" * 70_000)),
-        status=200,
-        answer=Message(body=b""),
-    )
-    judged = mage.judge.judge(exchange, "/v1/customers/1/points")
+@pytest.mark.parametrize(
+    "query",
+    [
+        "/loyaltylion/v2/transactions?customer_id=12345",
+        "/salla/admin/v2/customers?page=20000",
+        "/salla/admin/v2/customers?per_page=99999999999999999999",
+        "/loyaltylion/v2/customers?limit=-70000",
+    ],
+)
+def test_a_large_number_in_a_query_keeps_and_breaks_what_it_did(whose: dict[str, Whose], query: str) -> None:
+    before, after = Traffic(whose), Traffic(whose)
+    exchange = Exchange(method="GET", url=query, request=Message(), status=200, answer=Message(body=None))
 
-    kept = mage.redactor.redacted(exchange, "/v1/customers/1/points", judged)
+    seen = before.add(exchange)
+    assert seen is not None
+    after.add(seen.whose.redactor.redacted(exchange, seen.path, seen.judged))
 
-    assert (kept.request.body, kept.answer.body) == (None, b"")
+    shown = [[(found.location, found.constraint) for found in one.report().findings] for one in (before, after)]
+    assert shown[0] == shown[1]
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body", "kept"),
+    [("text/html", b"<h1>Jane</h1>", b"<a0>Aaaa</a0>"), ("application/json", b'{"a":"Jane"}', b'{"a":"Aaaa"}')],
+)
+def test_bodies_of_an_operation_that_nobody_documents_are_kept_redacted(
+    whose: dict[str, Whose], media_type: str, body: bytes, kept: bytes
+) -> None:
+    message = Message(headers=(("content-type", media_type),), body=body)
+    exchange = Exchange(method="POST", url="/yotpo/wishes", request=message, status=404, answer=message)
+    seen = Traffic(whose).add(exchange)
+    assert seen is not None
+
+    redacted = seen.whose.redactor.redacted(exchange, seen.path, seen.judged)
+
+    assert (redacted.request.body, redacted.answer.body) == (kept, kept)

@@ -23,7 +23,7 @@ from loyalty_gateway.contract_run.commands import Asked
 from loyalty_gateway.contract_run.commands import contract as hold_contract
 from loyalty_gateway.contract_run.setup import Wish
 from loyalty_gateway.problem import ConfigurationError
-from loyalty_gateway.spec import load_document, specs_folder
+from loyalty_gateway.spec import Contract, load_document, specs_folder
 from loyalty_gateway.traffic.asking import asked_report
 from loyalty_gateway.traffic.commands import judge_files, write_archive
 from loyalty_gateway.traffic.commands import tell as tell_findings
@@ -90,13 +90,8 @@ def traffic(
         chosen = load_config(config, vendors) if config is not None else None
         if vendor:
             require_vendor(vendor, vendors)
-        judged = {
-            name: load_contract(one, served.overlays if served else (), checks=False)
-            for name, one in vendors.items()
-            for served in [chosen.vendors.get(name) if chosen is not None else None]
-            if vendor in {"", name}
-        }
-        whole = Traffic(whose_exchanges(vendors, judged, chosen), only=vendor)
+        judged = {name: one for name, one in vendors.items() if vendor in {"", name}}
+        whole = Traffic(whose_exchanges(vendors, _contracts(judged, chosen), chosen), only=vendor)
         if not tell_findings(judge_files(files, whole), sys.stdout, as_json=as_json):
             raise typer.Exit(1)
 
@@ -135,10 +130,18 @@ def defects(  # noqa: PLR0913, PLR0917 - options
                 left_out = f"; {counted(unreadable, 'line')} could not be read" if unreadable else ""
                 typer.echo(f"{counted(count, 'exchange')} written to {har}{left_out}")
                 return
-            contracts = {name: load_contract(one, checks=False) for name, one in vendors.items()}
-            report = kept_findings(kept).report(contracts)
+            report = kept_findings(kept).report(_contracts(vendors, chosen))
         if not tell_findings(report, sys.stdout, as_json=as_json):
             raise typer.Exit(1)
+
+
+def _contracts(vendors: Mapping[str, Vendor], config: Config | None) -> dict[str, Contract]:
+    """The vendors' contracts, with the overlays of the configuration, if any."""
+    served = config.vendors if config is not None else {}
+    return {
+        name: load_contract(vendor, served[name].overlays if name in served else (), checks=False)
+        for name, vendor in vendors.items()
+    }
 
 
 @commands.command()

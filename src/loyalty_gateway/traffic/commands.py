@@ -1,8 +1,10 @@
 """``loyalty-gateway traffic`` and ``defects``: what recordings show, and what a gateway recorded."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
+
+import msgspec
 
 from loyalty_gateway.problem import ConfigurationError
 from loyalty_gateway.traffic.exchange import Exchange, Unreadable
@@ -14,14 +16,19 @@ from loyalty_gateway.traffic.telling import counted, render_json, render_report
 from loyalty_gateway.traffic.traffic import Traffic
 
 
-def read_exchanges(path: Path) -> Iterator[Exchange]:
+def read_exchanges(path: Path, on_unreadable: Callable[[Unreadable], None] | None = None) -> Iterator[Exchange]:
     """The exchanges of a recording: an HTTP Archive (``.har``), or one exchange a line.
+
+    Args:
+        path: the file.
+        on_unreadable: is told of each entry that is none, which is passed over; otherwise the first one is raised.
 
     Raises:
         ConfigurationError: the file cannot be read, or is neither.
     """
+    read = read_har if path.suffix.lower() == ".har" else read_ndjson
     try:
-        yield from read_har(path) if path.suffix.lower() == ".har" else read_ndjson(path)
+        yield from read(path, on_unreadable)
     except OSError as error:
         raise ConfigurationError(str(path), f"cannot be read: {error.strerror}") from error
     except Unreadable as error:
@@ -29,15 +36,18 @@ def read_exchanges(path: Path) -> Iterator[Exchange]:
 
 
 def judge_files(files: Sequence[Path], traffic: Traffic) -> Report:
-    """What the recordings show.
+    """What the recordings show; entries that cannot be read are counted.
 
     Raises:
-        ConfigurationError: as ``read_exchanges`` does; or no exchange is any vendor's.
+        ConfigurationError: a file cannot be read, or none of its entries; or no exchange is any vendor's.
     """
+    unreadable: list[Unreadable] = []
     for path in files:
-        for exchange in read_exchanges(path):
+        for exchange in read_exchanges(path, unreadable.append):
             traffic.add(exchange)
-    report = traffic.report()
+    report = msgspec.structs.replace(traffic.report(), unreadable=len(unreadable))
+    if not report.exchanges and unreadable:
+        raise ConfigurationError(unreadable[0].where, unreadable[0].what)
     if not report.exchanges:
         seen = counted(report.others, "exchange")
         what = f"nothing was judged: {seen}, and no vendor's; --vendor names whose all are"

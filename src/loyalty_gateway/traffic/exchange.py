@@ -42,7 +42,8 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     """One request with its answer.
 
     ``time`` is when the answer was there, in epoch seconds, and 0 where nobody wrote it down; ``url`` is
-    absolute, or begins with the path; ``vendor`` is empty where the URL tells whose it is.
+    absolute, or begins with the path; ``vendor`` is empty where the URL tells whose it is; ``where`` is its
+    place in a file, and empty for one that passed through the gateway.
     """
 
     time: float = 0.0
@@ -53,6 +54,12 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     request: Message
     status: int
     answer: Message
+    where: str = ""
+
+    @property
+    def query(self) -> str:
+        """The URL's query as it stands; of any URL, since not each that is sent can be taken apart."""
+        return self.url.partition("#")[0].partition("?")[2]
 
 
 def headers_of(told: Mapping[str, str] | list[tuple[str, str]]) -> Headers:

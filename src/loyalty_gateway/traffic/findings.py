@@ -11,9 +11,9 @@ from loyalty_gateway.spec import Contract
 from loyalty_gateway.traffic.coverage import Coverage, OperationCoverage
 from loyalty_gateway.traffic.exchange import Exchange
 from loyalty_gateway.traffic.judging import Judged
-from loyalty_gateway.traffic.redaction import Example, Redactor
+from loyalty_gateway.traffic.redaction import Example, Redactor, location
 
-MOST_OF_A_KIND: Final = 500
+MOST_OF_A_KIND: Final = 100
 UNKNOWN_OPERATION: Final = "-"
 
 Key = tuple[str, str, str, str, str, str]
@@ -46,8 +46,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """All findings, those seen most first, and what was covered.
 
-    ``others`` are exchanges that are no vendor's; ``not_kept`` are sightings beyond the most findings that are
-    kept of their kind; ``not_judged`` are exchanges that were dropped since too many came at once.
+    ``others`` are exchanges that are no vendor's; ``not_kept`` are sightings beyond the findings that are kept;
+    ``not_judged`` are exchanges that were not judged, or not as a whole, since too many came at once or a body
+    was too long; ``unreadable`` are entries of files that are no exchanges.
     """
 
     exchanges: int
@@ -56,6 +57,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     not_judged: int
     findings: list[Finding]
     coverage: list[OperationCoverage]
+    unreadable: int = 0
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +75,8 @@ class Findings:
     """Collects what exchanges show, in bounded memory.
 
     Args:
-        most: findings of each kind, so that whoever scans for paths takes no room from what clients do.
+        most: findings of each kind for each operation and direction, so that whoever scans for paths or fields
+            takes no room from others.
     """
 
     def __init__(self, most: int = MOST_OF_A_KIND) -> None:
@@ -84,7 +87,7 @@ class Findings:
         self.coverage = Coverage()
         self._most = most
         self._found: dict[Key, Finding] = {}
-        self._kinds: Counter[str] = Counter()
+        self._rooms: Counter[tuple[str, ...]] = Counter()
 
     def add(self, exchange: Exchange, path: str, judged: Judged, redactor: Redactor, vendor: str) -> None:
         """Counts what one exchange shows, each thing once."""
@@ -92,9 +95,10 @@ class Findings:
         operation = judged.operation.id if judged.operation is not None else UNKNOWN_OPERATION
         self.coverage.add(vendor, operation, str(exchange.status))
         shown: set[Key] = set()
+        secrets = redactor.secrets(exchange) if judged.observations else ()
         for observation in judged.observations:
-            location = redactor.location(observation.location, exchange)
-            key = (observation.kind, vendor, operation, observation.direction, location, observation.constraint)
+            place = location(observation.location, secrets)
+            key = (observation.kind, vendor, operation, observation.direction, place, observation.constraint)
             if key in shown:
                 continue
             shown.add(key)
@@ -108,7 +112,7 @@ class Findings:
                     vendor=vendor,
                     operation=operation,
                     direction=observation.direction,
-                    location=location,
+                    location=place,
                     constraint=observation.constraint,
                     count=1,
                     exchanges=0,
@@ -134,11 +138,11 @@ class Findings:
 
     def _has_room(self, key: Key, count: int) -> bool:
         """Takes room for a finding, or counts its sightings as not kept."""
-        kind = key[0]
-        if self._kinds[kind] >= self._most:
+        room = key[:4]
+        if self._rooms[room] >= self._most:
             self.not_kept += count
             return False
-        self._kinds[kind] += 1
+        self._rooms[room] += 1
         return True
 
     def snapshot(self) -> Snapshot:

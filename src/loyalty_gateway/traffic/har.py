@@ -1,7 +1,7 @@
 """HTTP Archives (HAR 1.2), as browsers, proxies and test tools write them."""
 
 import mmap
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,9 +14,10 @@ from loyalty_gateway.traffic.exchange import Exchange, Headers, Message, Unreada
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
+# Tools write null for most things that they do not know.
 class _Pair(msgspec.Struct, frozen=True):
     name: str
-    value: str = ""
+    value: str | None = None
 
 
 class _Posted(msgspec.Struct, frozen=True, rename="camel"):
@@ -29,28 +30,28 @@ class _Posted(msgspec.Struct, frozen=True, rename="camel"):
 class _Request(msgspec.Struct, frozen=True, rename="camel"):
     method: str
     url: str
-    headers: list[_Pair] = []
+    headers: list[_Pair] | None = None
     post_data: _Posted | None = None
-    body_size: float = -1
+    body_size: float | None = None
 
 
 class _Content(msgspec.Struct, frozen=True, rename="camel"):
     text: str | None = None
     encoding: str | None = None
     mime_type: str | None = None
-    size: float = 0
+    size: float | None = None
 
 
 class _Response(msgspec.Struct, frozen=True):
     status: int
-    headers: list[_Pair] = []
-    content: _Content = _Content()
+    headers: list[_Pair] | None = None
+    content: _Content | None = None
 
 
 class _Entry(msgspec.Struct, frozen=True, rename="camel"):
     request: _Request
     response: _Response
-    started_date_time: str = ""
+    started_date_time: str | None = None
     time: float | None = None
 
 
@@ -63,14 +64,19 @@ class _Archive(msgspec.Struct, frozen=True):
     log: _Log
 
 
-_decode_entry = msgspec.json.Decoder(_Entry).decode
+# Not strict, since some write whole numbers as 200.0.
+_decode_entry = msgspec.json.Decoder(_Entry, strict=False).decode
 
 
-def read_har(path: Path) -> Iterator[Exchange]:
+def read_har(path: Path, on_unreadable: Callable[[Unreadable], None] | None = None) -> Iterator[Exchange]:
     """The archive's exchanges that were answered; the file is mapped and never in memory as a whole.
 
+    Args:
+        path: the file.
+        on_unreadable: is told of each entry that is none, which is passed over; otherwise the first one is raised.
+
     Raises:
-        Unreadable: it is no archive, or one of its entries is none.
+        Unreadable: it is no archive.
     """
     with path.open("rb") as file:
         try:
@@ -83,59 +89,68 @@ def read_har(path: Path) -> Iterator[Exchange]:
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise Unreadable(str(path), "is no HTTP Archive") from error
         for index, raw in enumerate(entries):
-            where = f"{path} log.entries[{index}]"
             try:
-                entry = _decode_entry(raw)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                raise Unreadable(where, "is no entry of an HTTP Archive") from error
-            if entry.response.status > 0:
-                yield _exchange(entry, where)
+                exchange = _read(raw, f"{path} log.entries[{index}]")
+            except Unreadable as unreadable:
+                if on_unreadable is None:
+                    raise
+                on_unreadable(unreadable)
+            else:
+                if exchange.status > 0:
+                    yield exchange
+
+
+def _read(raw: msgspec.Raw, where: str) -> Exchange:
+    try:
+        return _exchange(_decode_entry(raw), where)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Unreadable(where, "is no entry of an HTTP Archive") from error
 
 
 def _exchange(entry: _Entry, where: str) -> Exchange:
     request, response = entry.request, entry.response
+    posted, content = request.post_data or _Posted(), response.content or _Content()
     return Exchange(
-        time=_moment(entry.started_date_time, entry.time or 0),
+        time=_moment(entry.started_date_time or "", entry.time or 0),
         milliseconds=entry.time or 0,
         method=request.method,
         url=request.url,
         request=Message(
-            headers=_headers(request.headers, request.post_data.mime_type if request.post_data else None),
-            body=_posted(request, where),
+            headers=_headers(request.headers or [], posted.mime_type),
+            body=_form(posted.params)
+            if posted.params and not posted.text
+            else _body(posted, request.body_size, where),
         ),
         status=response.status,
         answer=Message(
-            headers=_headers(response.headers, response.content.mime_type), body=_content(response.content, where)
+            headers=_headers(response.headers or [], content.mime_type), body=_body(content, content.size, where)
         ),
+        where=where,
     )
 
 
 def _headers(pairs: list[_Pair], media_type: str | None) -> Headers:
     """The headers without what is undone in an archive: it has bodies as they were before their encoding."""
-    told = tuple((pair.name, pair.value) for pair in pairs if pair.name.lower() != "content-encoding")
+    told = tuple((pair.name, pair.value or "") for pair in pairs if pair.name.lower() != "content-encoding")
     named = any(name.lower() == "content-type" for name, _ in told)
     return told if named or not media_type or media_type == "x-unknown" else (*told, ("content-type", media_type))
 
 
-def _posted(request: _Request, where: str) -> bytes | None:
-    posted = request.post_data
-    if posted is None:
-        return None if request.body_size > 0 else b""
-    if posted.text or not posted.params:
-        return bytes_of(posted.text or "", posted.encoding, where)
-    return urlencode([(pair.name, pair.value) for pair in posted.params]).encode()
+def _body(told: _Posted | _Content, size: float | None, where: str) -> bytes | None:
+    """The body; without a text it is empty only where its size says so, and -1 says nothing."""
+    if told.text:
+        return bytes_of(told.text, told.encoding, where)
+    return b"" if size == 0 else None
 
 
-def _content(content: _Content, where: str) -> bytes | None:
-    if not content.text:
-        return b"" if content.size == 0 else None
-    return bytes_of(content.text, content.encoding, where)
+def _form(params: list[_Pair]) -> bytes:
+    return urlencode([(pair.name, pair.value or "") for pair in params]).encode()
 
 
 def _moment(text: str, milliseconds: float) -> float:
     try:
         return datetime.fromisoformat(text).timestamp() + milliseconds / 1_000
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
 
 

@@ -1,8 +1,8 @@
 """One exchange held against a vendor's contract, in both directions."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
-from urllib.parse import parse_qsl, urlsplit
+from typing import Any, Final, Literal
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -18,6 +18,8 @@ from loyalty_gateway.vendor import Answer, Operation, Request, Vendor
 Kind = Literal["undocumented operation", "undocumented field", "undocumented status", "violation"]
 
 _LONGEST_INDEX = 5
+_MOST_STEPS: Final = 12
+_MOST_OBSERVATIONS: Final = 30
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,12 +36,15 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found of one exchange; ``operation`` is ``None`` where the document knows none."""
+    """What was found of one exchange; ``operation`` is ``None`` where the document knows none.
+
+    Bodies are UNSET where they are no JSON.
+    """
 
     operation: OperationContract | None
     match: Match | None = None
-    request_body: Any = None
-    answer_body: Any = None
+    request_body: Any = msgspec.UNSET
+    answer_body: Any = msgspec.UNSET
     observations: tuple[Observation, ...]
 
 
@@ -71,22 +76,26 @@ class Judge:
             return None
 
     def judge(self, exchange: Exchange, path: str) -> Judged:
-        """What the exchange shows.
+        """What the exchange shows; of all that is wrong with one message only so much that somebody may read it.
 
         Args:
             exchange: the request with its answer.
             path: its raw path below the vendor's mount, without the query.
         """
         match = self.match(exchange.method, path)
+        request_body = _json_of(exchange.request)
+        answer_body = _json_of(exchange.answer)
         if match is None:
             location = f"{shown_method(exchange.method)} {self.shown_path(path)}"
             return Judged(
                 operation=None,
+                request_body=request_body,
+                answer_body=answer_body,
                 observations=(Observation(kind="undocumented operation", direction="request", location=location),),
             )
         contract = self.contract.operations[match.operation_id]
         operation = self.operations[match.operation_id]
-        query = dict(parse_qsl(urlsplit(exchange.url).query, keep_blank_values=True))
+        query = dict(parse_qsl(exchange.query, keep_blank_values=True))
         request = Request(
             vendor=self.vendor,
             operation=operation,
@@ -96,13 +105,11 @@ class Judge:
             headers={name.lower(): value for name, value in exchange.request.headers},
             options=self._options,
         )
-        found = [
+        found = _few(
             Observation(kind="undocumented field", direction="request", location=f"/query/{shown_name(name)}")
             for name in query
             if name not in self._fields.queries(contract)
-        ]
-        request_body = _json_of(exchange.request)
-        answer_body = _json_of(exchange.answer)
+        )
         found += _checked(
             "request", self._of_request(operation, contract, request, exchange.request, request_body)
         )
@@ -118,9 +125,13 @@ class Judge:
     def shown_path(self, path: str) -> str:
         """A path that the document does not know, with ``*`` for whatever is no step of the document's.
 
-        Credentials and customers travel in paths, and may read like any word.
+        Credentials and customers travel in paths, and may read like any word. Of a path that is longer than any
+        published one ``*`` is the rest.
         """
-        return "/".join(step if step in self._words else UNTOLD for step in path.split("/"))
+        steps = path.split("/")
+        if len(steps) > _MOST_STEPS:
+            steps[_MOST_STEPS - 1 :] = [UNTOLD]
+        return "/".join(step if step in self._words else UNTOLD for step in steps)
 
     def _of_request(
         self,
@@ -144,12 +155,14 @@ class Judge:
                 for place in self._fields.unknown_in_request(contract, media_type, body)
                 if place[0] not in operation.body_credentials
             ]
-            yield from self._unknown("request", unknown)
+            yield from _few(self._unknown("request", unknown))
             body = without(body, unknown)
             raw = msgspec.json.encode(body) if unknown else raw
-        for violation in contract.violations(request, media_type, raw or b"", body):
-            if violation.location != "body" or raw is not None:
-                yield self._violated(violation)
+        yield from _few(
+            self._violated(violation)
+            for violation in contract.violations(request, media_type, raw or b"", body)
+            if violation.location != "body" or raw is not None
+        )
 
     def _of_answer(
         self, contract: OperationContract, request: Request, exchange: Exchange, body: Any
@@ -168,7 +181,7 @@ class Judge:
             return
         if body is not msgspec.UNSET:
             unknown = self._fields.unknown_in_answer(contract, exchange.status, message.media_type, body)
-            yield from self._unknown("answer", unknown)
+            yield from _few(self._unknown("answer", unknown))
         answer = Answer(
             exchange.status,
             without(body, unknown),
@@ -176,8 +189,7 @@ class Judge:
             message.body.decode("utf-8", "replace") if message.body and body is msgspec.UNSET else None,
             message.media_type,
         )
-        for defect in contract.defects(request, answer):
-            yield self._defective(defect)
+        yield from _few(map(self._defective, contract.defects(request, answer)))
 
     def _unknown(self, direction: Literal["request", "answer"], places: Iterable[Place]) -> Iterator[Observation]:
         for place in places:
@@ -210,6 +222,16 @@ def _checked(
         yield from observations
     except Exception:  # noqa: BLE001 - whatever the libraries make of what anybody may send
         yield _violation(direction, "/", "the check itself failed")
+
+
+def _few(observations: Iterable[Observation]) -> list[Observation]:
+    """The first of each place, and no more of them than somebody may read."""
+    found: dict[tuple[str, str], Observation] = {}
+    for observation in observations:
+        found.setdefault((observation.location, observation.constraint), observation)
+        if len(found) == _MOST_OBSERVATIONS:
+            break
+    return [*found.values()]
 
 
 def _violation(

@@ -11,6 +11,7 @@ SECRET: Final = "***"  # noqa: S105 - what stands for one
 UNTOLD: Final = "*"
 _LARGEST_SMALL: Final = 9_999
 _SMALL_NUMBER = re.compile(r"-?[0-9]{1,4}")
+_LARGE_NUMBER = re.compile(r"(?P<sign>-?)[1-9](?P<rest>[0-9]{4,})")
 _NAME = re.compile(r"[A-Za-z]{1,24}(?:[_.-]?[A-Za-z]{1,24}){0,4}[_-]?[0-9]{0,2}(?:\[\])?")
 _LONGEST_NAME: Final = 48
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?P<rest>(?:[T ][0-9:.]{5,15})?(?:Z|[+-][0-9]{2}:?[0-9]{2})?)")
@@ -37,12 +38,15 @@ def shown_method(method: str) -> str:
 
 
 def masked_text(text: str, words: Collection[str]) -> str:
-    """The text with other letters and digits; a date becomes another one."""
+    """The text with other letters and digits; a date becomes another one, a whole number one of its size."""
     if text in words or _SMALL_NUMBER.fullmatch(text) or text in {"true", "false"}:
         return text
     date = _DATE.fullmatch(text)
     if date is not None:
         return "2000-01-01" + _DIGIT.sub("0", date["rest"])
+    number = _LARGE_NUMBER.fullmatch(text)
+    if number is not None:
+        return f"{number['sign']}1{'0' * len(number['rest'])}"
     return "".join(map(_masked_letter, text))
 
 

@@ -79,6 +79,7 @@ def _exchange(line: _Line, where: str) -> Exchange:
         request=message(line.request),
         status=line.answer.status,
         answer=message(line.answer),
+        where=where,
     )
 
 

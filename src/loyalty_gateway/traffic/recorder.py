@@ -7,6 +7,8 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Final, NamedTuple
 
+import msgspec
+
 from loyalty_gateway.journal import frames_of
 from loyalty_gateway.traffic.exchange import Exchange, Headers, Message
 from loyalty_gateway.traffic.findings import Report
@@ -19,6 +21,9 @@ _MOST_WAITING: Final = 1_000
 _MOST_WAITING_BYTES: Final = 8_000_000
 # The share of the thread's time in which it works: judging takes the interpreter away from requests.
 _SHARE: Final = 0.02
+# After an exchange that took long the others do not wait for ever.
+_LONGEST_PAUSE_SECONDS: Final = 1.0
+_LARGEST_BODY: Final = 65_536
 _SAVE_SECONDS: Final = 5.0
 _SETTLE_SECONDS: Final = 2.0
 
@@ -39,11 +44,13 @@ class Passed(NamedTuple):
 class Recorder:
     """Takes exchanges and judges them in a thread; what does not fit its queue is dropped and counted.
 
+    A body that is long is taken for one that was not recorded, and its exchange is counted too.
+
     Args:
         traffic: the vendors that are served.
         recordings: where findings are kept beyond the process; ``None`` for nowhere.
         keeps_exchanges: whether redacted exchanges are kept there too.
-        on_dropped: is told of each exchange that was dropped.
+        on_not_judged: is told of each exchange that was dropped, or not judged as a whole.
     """
 
     def __init__(
@@ -52,15 +59,15 @@ class Recorder:
         recordings: Recordings | None,
         *,
         keeps_exchanges: bool,
-        on_dropped: Callable[[], None],
+        on_not_judged: Callable[[], None],
     ) -> None:
         self._traffic = traffic
         self._recordings = recordings
         self._keeps_exchanges = keeps_exchanges
-        self._on_dropped = on_dropped
+        self._on_not_judged = on_not_judged
         self._waiting: SimpleQueue[tuple[float, int, Passed] | None] = SimpleQueue()
         # Each is written by one side only, so that neither needs a lock.
-        self._taken = self._done = self._taken_bytes = self._done_bytes = self._dropped = 0
+        self._taken = self._done = self._taken_bytes = self._done_bytes = self._dropped = self._cut = 0
         self._thread: threading.Thread | None = None
         self._hurry = threading.Event()
         self._looking = threading.Lock()
@@ -80,7 +87,7 @@ class Recorder:
             or self._taken_bytes - self._done_bytes + size > _MOST_WAITING_BYTES
         ):
             self._dropped += 1
-            self._on_dropped()
+            self._on_not_judged()
             return
         self._taken += 1
         self._taken_bytes += size
@@ -95,7 +102,7 @@ class Recorder:
             time.sleep(0.001)
         self._hurry.clear()
         with self._looking:
-            self._traffic.findings.not_judged = self._dropped
+            self._traffic.findings.not_judged = self._dropped + self._cut
             return self._traffic.report()
 
     def close(self) -> None:
@@ -129,22 +136,27 @@ class Recorder:
     def _judge(self, moment: float, size: int, passed: Passed) -> None:
         started = time.perf_counter()
         try:
-            exchange = _exchange(moment, passed)
+            whole = _exchange(moment, passed)
+            exchange = _without_long_bodies(whole)
+            if exchange is not whole:
+                self._cut += 1
+                self._on_not_judged()
             with self._looking:
-                seen = self._traffic.add(exchange)
+                seen = self._traffic.add(exchange, passed.path)
             if seen is not None and self._recordings is not None and self._keeps_exchanges:
                 self._recordings.keep(seen.whose.redactor.redacted(exchange, seen.path, seen.judged))
         except Exception as error:  # noqa: BLE001 - one exchange that cannot be judged ends nothing
             _LOG.warning("an exchange could not be judged: %s at %s", type(error).__name__, frames_of(error)[-1])
         self._done_bytes += size
         self._done += 1
-        self._hurry.wait((time.perf_counter() - started) * (1 / _SHARE - 1))
+        worked = time.perf_counter() - started
+        self._hurry.wait(min(worked * (1 / _SHARE - 1), _LONGEST_PAUSE_SECONDS))
 
     def _save(self) -> None:
         if self._recordings is None:
             return
         with self._looking:
-            self._traffic.findings.not_judged = self._dropped
+            self._traffic.findings.not_judged = self._dropped + self._cut
             snapshot = self._traffic.findings.snapshot()
         self._recordings.save(snapshot)
 
@@ -181,6 +193,16 @@ def _exchange(moment: float, passed: Passed) -> Exchange:
         status=sent.status,
         answer=Message(headers=headers, body=content),
     )
+
+
+def _without_long_bodies(exchange: Exchange) -> Exchange:
+    """The exchange, the same one where no body is long."""
+    cut = {
+        side: msgspec.structs.replace(message, body=None)
+        for side, message in (("request", exchange.request), ("answer", exchange.answer))
+        if len(message.body or b"") > _LARGEST_BODY
+    }
+    return msgspec.structs.replace(exchange, **cut) if cut else exchange
 
 
 def _text(headers: list[tuple[bytes, bytes]]) -> Headers:

@@ -19,6 +19,9 @@ _LOG = logging.getLogger(__name__)
 _FINDINGS: Final = "findings-"
 _EXCHANGES: Final = "exchanges-"
 _FILES_IN_ALL: Final = 8
+_ABANDONED_SECONDS: Final = 60
+# The digits by which a count may grow when findings are left out.
+_LONGEST_COUNT: Final = 20
 
 
 class Recordings:
@@ -32,6 +35,7 @@ class Recordings:
     def __init__(self, folder: Path, largest_bytes: int) -> None:
         self._folder = folder
         self._largest_bytes = largest_bytes
+        self._share = largest_bytes // _FILES_IN_ALL
         # Names in the order of their times, one for each process that writes.
         self._run = f"{time.time_ns():020}-{os.getpid()}"
         self._number = 0
@@ -46,15 +50,21 @@ class Recordings:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not os.access(self._folder, os.W_OK):
                 raise ConfigurationError("recording.folder", f"{self._folder} cannot be written")
+            for left in self._folder.glob(f"{_FINDINGS}*.new"):
+                # A gateway was killed while it wrote; one that lives writes for an instant.
+                if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
+                    left.unlink(missing_ok=True)
         except OSError as error:
             what = f"{self._folder} cannot be made: {error.strerror}"
             raise ConfigurationError("recording.folder", what) from error
 
     def keep(self, exchange: Exchange) -> None:
-        """Appends an exchange, which is redacted already."""
+        """Appends an exchange, which is redacted already; one that is larger than a file may be is left out."""
         line = ndjson_line(exchange)
+        if len(line) > self._share:
+            return
         try:
-            if self._file is None or self._written + len(line) > self._largest_bytes // _FILES_IN_ALL:
+            if self._file is None or self._written + len(line) > self._share:
                 self._next_file()
             assert self._file is not None
             self._file.write(line)
@@ -64,7 +74,7 @@ class Recordings:
             self._warn(error)
 
     def save(self, snapshot: Snapshot) -> None:
-        """Writes the findings of this run, in the place of the earlier ones."""
+        """Writes the findings of this run, in the place of the earlier ones; as many as a file may have."""
         path = self._folder / f"{_FINDINGS}{self._run}.json"
         new = path.with_suffix(".new")
         try:
@@ -73,19 +83,23 @@ class Recordings:
                 if self._path is not None and not self._path.exists():
                     # Another gateway took it away, or the folder was emptied: the next exchange begins a file.
                     self.close()
+            content = _fitting(snapshot, self._share)
+            self._prune(len(content))
             with _private(new) as file:
-                file.write(msgspec.json.encode(snapshot))
+                file.write(content)
             new.replace(path)
-            self._prune()
             self._warned = False
         except OSError as error:
             self._warn(error)
 
     def close(self) -> None:
         """Closes the file of exchanges."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        try:
+            if file is not None:
+                file.close()
+        except OSError as error:
+            self._warn(error)
 
     def _next_file(self) -> None:
         self.close()
@@ -95,13 +109,16 @@ class Recordings:
         self._written = 0
         self._prune()
 
-    def _prune(self) -> None:
-        """Takes the oldest files away until the others have room: exchanges first, since findings say more."""
-        patterns = (f"{_EXCHANGES}*.ndjson", f"{_FINDINGS}*.json")
+    def _prune(self, coming: int = 0) -> None:
+        """Takes the oldest files away until the others have room: exchanges first, since findings say more.
+
+        ``coming`` are the bytes that are about to be written beside them.
+        """
+        patterns = (f"{_EXCHANGES}*.ndjson", f"{_FINDINGS}*.json", f"{_FINDINGS}*.new")
         paths = [path for pattern in patterns for path in sorted(self._folder.glob(pattern))]
         sizes = {path: _size(path) for path in paths}
         own = {self._path, self._folder / f"{_FINDINGS}{self._run}.json"}
-        room = self._largest_bytes - self._largest_bytes // _FILES_IN_ALL
+        room = self._largest_bytes - self._share - coming
         whole = sum(sizes.values())
         for path in paths:
             if whole <= room:
@@ -114,6 +131,22 @@ class Recordings:
         if not self._warned:
             self._warned = True
             _LOG.warning("recording.folder: %s cannot be written: %s", self._folder, error.strerror)
+
+
+def _fitting(snapshot: Snapshot, largest: int) -> bytes:
+    """The snapshot as JSON; where that would be too large, without the findings that were seen least."""
+    content = msgspec.json.encode(snapshot)
+    if len(content) <= largest:
+        return content
+    room = largest - len(msgspec.json.encode(msgspec.structs.replace(snapshot, findings=[]))) - _LONGEST_COUNT
+    kept, not_kept = [], snapshot.not_kept
+    for finding in sorted(snapshot.findings, key=lambda found: -found.count):
+        room -= len(msgspec.json.encode(finding)) + 1
+        if room >= 0:
+            kept.append(finding)
+        else:
+            not_kept += finding.count
+    return msgspec.json.encode(msgspec.structs.replace(snapshot, findings=kept, not_kept=not_kept))
 
 
 def _size(path: Path) -> int:

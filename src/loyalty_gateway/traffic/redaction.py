@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Iterator
 from typing import Any, Final
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode
 
 import msgspec
 
@@ -20,8 +20,8 @@ from loyalty_gateway.traffic.masking import (
     shown_name,
 )
 
-_LARGEST_BODY: Final = 65_536
 _LONGEST_VALUE: Final = 300
+_LONGEST_PATH: Final = 200
 _SHORTEST_SECRET: Final = 6
 _MEDIA_TYPE = (
     r"(application|text|\*)/(json|vnd\.api\+json|problem\+json|x-www-form-urlencoded|html|plain|xml|\*)"
@@ -45,12 +45,16 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Example(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One exchange that shows a finding, redacted; ``value`` is what stands at the place, as JSON."""
+    """One exchange that shows a finding, redacted; ``value`` is what stands at the place, as JSON.
+
+    ``where`` is the exchange's place in a file, where it was read from one.
+    """
 
     method: str
     path: str
     status: int
     value: str | None = None
+    where: str = ""
 
 
 class Redactor:
@@ -77,16 +81,15 @@ class Redactor:
             told = self._told(_at(value, place), secret=secret)
         return Example(
             method=shown_method(exchange.method),
-            path=self._path(exchange, path, judged),
+            path=_cut(self._path(exchange, path, judged), _LONGEST_PATH),
             status=exchange.status,
             value=told,
+            where=exchange.where,
         )
 
-    def location(self, told: str, exchange: Exchange) -> str:
-        """A place without any credential of the exchange, which a name may quote."""
-        for secret in _secrets(exchange, self._keys):
-            told = told.replace(secret, UNTOLD)
-        return told
+    def secrets(self, exchange: Exchange) -> frozenset[str]:
+        """The credentials of the exchange, for ``location``."""
+        return frozenset(_secrets(exchange, self._keys))
 
     def redacted(self, exchange: Exchange, path: str, judged: Judged) -> Exchange:
         """The exchange as it may be kept: it keeps and breaks what it did, and says nothing."""
@@ -102,8 +105,7 @@ class Redactor:
         )
 
     def _told(self, value: Any, *, secret: bool) -> str:
-        text = _encode(masked(value, self._names, self._words, secret=secret)).decode()
-        return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
+        return _cut(_encode(masked(value, self._names, self._words, secret=secret)).decode(), _LONGEST_VALUE)
 
     def _is_secret(self, name: str, judged: Judged) -> bool:
         return is_secret_name(name) or name in self._body_credentials(judged)
@@ -115,7 +117,7 @@ class Redactor:
 
     def _path(self, exchange: Exchange, path: str, judged: Judged) -> str:
         if judged.operation is None or judged.match is None:
-            return self.location(self._judge.shown_path(path), exchange)
+            return location(self._judge.shown_path(path), self.secrets(exchange))
         secret = self._judge.operations[judged.operation.id].path_credentials
         shown = judged.operation.path
         for name, value in judged.match.path_values.items():
@@ -139,8 +141,6 @@ class Redactor:
     def _body(self, raw: bytes | None, body: Any, judged: Judged) -> bytes | None:
         if not raw:
             return raw
-        if len(raw) > _LARGEST_BODY:
-            return None
         if body is msgspec.UNSET:
             return masked_text(raw.decode("utf-8", "replace"), ()).encode()
         credentials = self._body_credentials(judged)
@@ -150,6 +150,17 @@ class Redactor:
                 for name, value in body.items()
             }
         return _encode(masked(body, self._names, {*self._words, SECRET}))
+
+
+def location(told: str, secrets: Collection[str]) -> str:
+    """A place without any of the credentials, which a name may quote."""
+    for secret in secrets:
+        told = told.replace(secret, UNTOLD)
+    return told
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}…"
 
 
 def _redacted_headers(message: Message) -> Headers:
@@ -171,7 +182,7 @@ def _secrets(exchange: Exchange, keys: Collection[str]) -> Iterator[str]:
 
 
 def _pairs(exchange: Exchange) -> list[tuple[str, str]]:
-    return parse_qsl(urlsplit(exchange.url).query, keep_blank_values=True)
+    return parse_qsl(exchange.query, keep_blank_values=True)
 
 
 def _words(node: Any) -> Iterator[str]:

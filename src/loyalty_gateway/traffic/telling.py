@@ -31,8 +31,9 @@ def render_report(report: Report, stream: TextIO) -> None:
     told = f"{counted(len(report.findings), 'finding')} in {counted(report.exchanges, 'exchange')}"
     for count, what in (
         (report.others, "of nobody"),
-        (report.not_judged, "not judged, too many came at once"),
+        (report.not_judged, "not judged, or not as a whole: too many at once, or too long"),
         (report.not_kept, "sightings beyond what is kept"),
+        (report.unreadable, "that could not be read"),
     ):
         told += f"; {count} {what}" if count else ""
     console.print(told)
@@ -49,6 +50,7 @@ def _findings(findings: Sequence[Finding]) -> Table:
         where = f"{finding.direction} {finding.location} {finding.constraint}".strip()
         example = finding.example
         shown = f"{example.method} {example.path} {example.status}"
+        shown = shown if example.value is None else f"{shown}: {example.value}"
         table.add_row(
             f"{finding.count} of {finding.exchanges}",
             finding.vendor,
@@ -56,7 +58,7 @@ def _findings(findings: Sequence[Finding]) -> Table:
             escape(f"{finding.kind}: {where}"),
             _moment(finding.first_seen),
             _moment(finding.last_seen),
-            escape(shown if example.value is None else f"{shown}: {example.value}"),
+            escape(f"{shown} ({example.where})" if example.where else shown),
         )
     return table
 
@@ -70,4 +72,7 @@ def _coverage(operations: Sequence[OperationCoverage]) -> Table:
 
 
 def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds") if seconds else "-"
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds") if seconds else "-"
+    except (ValueError, OverflowError, OSError):  # a recording may have any number
+        return "-"

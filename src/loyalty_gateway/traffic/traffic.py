@@ -54,9 +54,14 @@ class Traffic:
         """The contracts that exchanges are held against."""
         return {name: whose.judge.contract for name, whose in self._vendors.items()}
 
-    def add(self, exchange: Exchange) -> Seen | None:
-        """Judges one exchange; ``None`` for one that is no vendor's, or only a browser's question."""
-        found = self._whose(exchange)
+    def add(self, exchange: Exchange, path: str | None = None) -> Seen | None:
+        """Judges one exchange; ``None`` for one that is no vendor's, or only a browser's question.
+
+        Args:
+            exchange: the request with its answer.
+            path: the raw path below the mount of ``exchange.vendor``, where the gateway itself saw it.
+        """
+        found = self._whose(exchange) if path is None else (exchange.vendor, path)
         if found is None or exchange.method == "OPTIONS":
             self.findings.others += 1
             return None
