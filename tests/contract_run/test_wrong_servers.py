@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import msgspec
 import pytest
 import wrong_servers
@@ -19,7 +20,7 @@ from wrong_servers import WRONG_SERVERS, WrongServer
 from conftest import NOT_TRACED, demo_config
 from loyalty_gateway.app import create_app
 from loyalty_gateway.config import Config, parse_config
-from loyalty_gateway.contract_run import behaviours
+from loyalty_gateway.contract_run import behaviours, people, stage
 from loyalty_gateway.contract_run.client import LimitUsedUp, OutOfTime
 from loyalty_gateway.contract_run.run import run
 from loyalty_gateway.contract_run.setup import Wish, prepare
@@ -116,6 +117,58 @@ def test_what_shows_a_behaviour_is_a_request_that_the_vendor_has(vendor: str, ve
 
     assert {one.operation for one in shown if isinstance(one, Shown)} <= known
     assert sum(isinstance(one, Promise) for one in shown) > 5
+
+
+_SALLA_ALWAYS = pytest.mark.parametrize(
+    "vendor", [pytest.param(one, marks=[] if one == "salla" else [pytest.mark.slow]) for one in sorted(discover())]
+)
+"""Salla tells the oldest first alone, and bounds how many points one request moves."""
+Paid = Callable[[list[int]], None]
+
+
+@pytest.fixture
+def paid(tmp_path: Path, vendors: dict[str, Vendor], contracts: dict[str, Contract]) -> Paid:
+    """Moves the first customer's points, in the ledger of ``hold``, before there is a run."""
+
+    def pay(points: list[int]) -> None:
+        config = parse_config(unhurried(tmp_path / "ledger.db"), vendors, {})
+        app = create_app(config, vendors, journal=Journal(io.BytesIO()), contracts=contracts)
+        with listening(app) as address, httpx.Client(headers={"authorization": "mage_demo_key"}) as client:
+            for one in points:
+                url = f"{address}/mage/v1/customers/6789012345/points"
+                client.post(url, json={"adjustment": one}).raise_for_status()
+
+    return pay
+
+
+@NOT_TRACED
+@_SALLA_ALWAYS
+def test_a_right_server_is_not_accused_of_a_long_history(
+    vendor: str, hold: Held, paid: Paid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "_MOST_PAGES", 1)
+    monkeypatch.setattr(stage, "MANY", 10)
+    monkeypatch.setattr(people, "MANY", 10)
+    monkeypatch.setattr(people, "_FEW", 4)
+    paid([1] * 25)
+
+    report = hold(vendor, wrong_servers.right, rounds=0)
+
+    assert _accused(report) == []
+    told = {one.outcome for one in report.checks if "too long to be read" in one.told}
+    assert told <= {Outcome.NOT_COVERED}
+    assert told or vendor != "salla"
+
+
+@NOT_TRACED
+@_SALLA_ALWAYS
+def test_a_right_server_is_not_accused_of_a_rich_customer(vendor: str, hold: Held, paid: Paid) -> None:
+    paid([1_234_567])
+
+    report = hold(vendor, wrong_servers.right, rounds=0)
+
+    assert _accused(report) == []
+    assert all("has the points of before" in note for note in report.notes)
 
 
 def test_an_overlay_action_is_named_only_if_it_decided(hold: Held, contracts: dict[str, Contract]) -> None:

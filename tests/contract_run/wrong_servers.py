@@ -3,6 +3,22 @@
 import asyncio
 from dataclasses import dataclass, replace
 
+from half_right import (
+    adds_a_hundred_at_most,
+    counts_customers_who_are_not_there,
+    floors_and_tells_a_debt,
+    looks_at_no_secret,
+    looks_at_the_guid_alone,
+    obeys_what_it_refuses,
+    obeys_whom_it_refuses,
+    pays_another_too,
+    shows_strangers_a_history,
+    shows_strangers_a_wallet,
+    takes_a_key_for_anybody,
+    tells_less_of_a_wallet,
+    tells_one_balance_in_every_entry,
+    tells_one_moment_in_every_entry,
+)
 from spoiling import Answered, Asked, Gateway, Spoil
 
 _LONGER_THAN_A_RUN = 6.0
@@ -323,6 +339,7 @@ WRONG_SERVERS = (
         breaks_too=(
             "conformance/body/adjustPoints",
             "parity/deduction",
+            "parity/overdraft",
             "parity/whole_floats",
         ),
     ),
@@ -347,7 +364,12 @@ WRONG_SERVERS = (
         ),
     ),
     WrongServer(
-        "mage", refuses_admitted_additions, "adjustPoints", "conformance/valid-requests/adjustPoints", rounds=1
+        "mage",
+        refuses_admitted_additions,
+        "adjustPoints",
+        "conformance/valid-requests/adjustPoints",
+        rounds=1,
+        breaks_too=("parity/addition",),
     ),
     WrongServer("mage", applies_again, "adjustPoints", "parity/replay", breaks_too=("parity/key_reused",)),
     WrongServer("mage", forgets_what_a_key_was_for, "adjustPoints", "parity/key_reused"),
@@ -430,4 +452,24 @@ WRONG_SERVERS = (
         "yotpo", knows_no_email, "retrieveStoreCustomerDetails", "parity/look_up", breaks_too=("parity/shown",)
     ),
     WrongServer("loyaltylion", links_to_no_page, "customers.listTransactionsForCustomer", "parity/shown"),
+    WrongServer("yotpo", looks_at_the_guid_alone, "adjustPoints", "parity/wrong_credentials"),
+    WrongServer("loyaltylion", looks_at_no_secret, "customers.addPointsToCustomer", "parity/wrong_credentials"),
+    WrongServer(
+        "mage",
+        obeys_whom_it_refuses,
+        "adjustPoints",
+        "parity/missing_credentials",
+        breaks_too=("parity/scope", "parity/wrong_credentials"),
+    ),
+    WrongServer("mage", obeys_what_it_refuses, "adjustPoints", "parity/media_type"),
+    WrongServer("mage", pays_another_too, "adjustPoints", "parity/addition"),
+    WrongServer("mage", adds_a_hundred_at_most, "adjustPoints", "parity/addition"),
+    WrongServer("mage", takes_a_key_for_anybody, "adjustPoints", "parity/key_reused"),
+    WrongServer("mage", floors_and_tells_a_debt, "adjustPoints", "parity/overdraft"),
+    WrongServer("bitbybit", tells_less_of_a_wallet, "getLoyaltyWallet", "parity/look_up"),
+    WrongServer("bitbybit", shows_strangers_a_wallet, "getLoyaltyWallet", "parity/look_up"),
+    WrongServer("bitbybit", tells_one_balance_in_every_entry, "getLoyaltyPointHistory", "parity/history_pages"),
+    WrongServer("bitbybit", tells_one_moment_in_every_entry, "getLoyaltyPointHistory", "parity/history_pages"),
+    WrongServer("mage", shows_strangers_a_history, "listEarningHistory", "parity/history_pages"),
+    WrongServer("salla", counts_customers_who_are_not_there, "List-Customers", "parity/list_pages"),
 )

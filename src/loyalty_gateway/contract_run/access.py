@@ -8,7 +8,7 @@ import msgspec
 from loyalty_gateway.adjustment import Adjustment
 from loyalty_gateway.contract_run.client import NOBODY
 from loyalty_gateway.contract_run.likeness import differences
-from loyalty_gateway.contract_run.probes import Probe, expect_refusal, sign
+from loyalty_gateway.contract_run.probes import Probe, refused, sign
 from loyalty_gateway.contract_run.stage import CannotShow, NoWords, Stage, Violated
 from loyalty_gateway.problem import Code, Problem
 from loyalty_gateway.upstream.credentials import Presented
@@ -22,18 +22,17 @@ def missing_credentials(stage: Stage, operation: Operation) -> None:
     assert right is not None
     # What stands in the path has to stand there, or it would be another path.
     access = Presented({}, {}, right.path_values)
-    exchange = stage.ask(operation, request, access=access, counts=False)
-    expect_refusal(stage, operation, exchange, Problem(Code.MISSING_CREDENTIALS), request)
+    refused(stage, operation, request, Problem(Code.MISSING_CREDENTIALS), access=access, counts=False)
 
 
 def wrong_credentials(stage: Stage, operation: Operation) -> None:
-    """The same with credentials that nobody has."""
+    """The same with credentials that nobody has, of which one part is wrong."""
     request = stage.plain(operation)
-    access = stage.setup.wrong_access(operation)
-    if access is None:
+    wrong = stage.setup.wrong_access(operation)
+    if not wrong:
         raise CannotShow("no credential of this kind is known")
-    exchange = stage.ask(operation, request, access=access, counts=False)
-    expect_refusal(stage, operation, exchange, Problem(Code.INVALID_CREDENTIALS), request)
+    for access in wrong:
+        refused(stage, operation, request, Problem(Code.INVALID_CREDENTIALS), access=access, counts=False)
 
 
 def scope(stage: Stage, operation: Operation) -> None:
@@ -43,8 +42,7 @@ def scope(stage: Stage, operation: Operation) -> None:
         raise CannotShow("no credential with fewer scopes is known")
     request = stage.plain(operation)
     needed = min(stage.setup.needed(operation))
-    exchange = stage.ask(operation, request, access=access)
-    expect_refusal(stage, operation, exchange, Problem(Code.INSUFFICIENT_SCOPE, scope=needed), request)
+    refused(stage, operation, request, Problem(Code.INSUFFICIENT_SCOPE, scope=needed), access=access)
 
 
 def unknown_path(stage: Stage, operation: Operation) -> None:
@@ -93,8 +91,7 @@ def invalid(stage: Stage, operation: Operation) -> None:
         received = stage.received(operation, without)
         violations = described.violations(received, described.media_types[0], msgspec.json.encode(body), body)
         if violations:
-            exchange = stage.ask(operation, without)
-            expect_refusal(stage, operation, exchange, Problem(Code.INVALID, violations=violations), without)
+            refused(stage, operation, without, Problem(Code.INVALID, violations=violations))
             return
     raise CannotShow(f"{operation.id} needs no field")
 
@@ -102,15 +99,13 @@ def invalid(stage: Stage, operation: Operation) -> None:
 def unreadable(stage: Stage, operation: Operation) -> None:
     """A body that breaks off."""
     request = _with_body(stage, operation)
-    exchange = stage.ask(operation, request, raw=b'{"')
-    expect_refusal(stage, operation, exchange, Problem(Code.UNREADABLE), request)
+    refused(stage, operation, request, Problem(Code.UNREADABLE), raw=b'{"')
 
 
 def media_type(stage: Stage, operation: Operation) -> None:
     """The right body, said to be plain text."""
     request = _with_body(stage, operation)
-    exchange = stage.ask(operation, request, media_type="text/plain")
-    expect_refusal(stage, operation, exchange, Problem(Code.UNSUPPORTED_MEDIA_TYPE), request)
+    refused(stage, operation, request, Problem(Code.UNSUPPORTED_MEDIA_TYPE), media_type="text/plain")
 
 
 def _with_body(stage: Stage, operation: Operation) -> ValidRequest:

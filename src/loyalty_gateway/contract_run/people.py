@@ -1,12 +1,16 @@
 """Probes of customers and histories: who is found, kept apart, changed, and told page by page."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Final
 
+import msgspec
 from msgspec import UNSET
 
-from loyalty_gateway.contract_run.probes import Probe, expect_refusal, granted
-from loyalty_gateway.contract_run.stage import NoWords, Stage, Violated, customers_in
+from loyalty_gateway.contract_run.client import Exchange
+from loyalty_gateway.contract_run.probes import Probe, expect_refusal, granted, refused
+from loyalty_gateway.contract_run.readings import lacking
+from loyalty_gateway.contract_run.stage import MANY, CannotShow, NoWords, Stage, Violated
 from loyalty_gateway.customer import (
     CustomerQuery,
     CustomersQuery,
@@ -16,18 +20,19 @@ from loyalty_gateway.customer import (
     HistoryQuery,
 )
 from loyalty_gateway.problem import Code, Problem
-from loyalty_gateway.told import ToldCustomer, ToldCustomers, ToldEntry, ToldHistory
+from loyalty_gateway.told import ToldCustomer, ToldCustomers, ToldEntry, ToldHistory, ToldReceipt
 from loyalty_gateway.vendor import Operation, Promise, ValidRequest
 
 _BORN: Final = "1990-05-17"
 _STEPS: Final = (11, 12, 13)
 _FEW: Final = 2
-_MANY: Final = 20
+_SAME_MOMENT_MICROSECONDS: Final = 2_000_000
+"""What one answer tells to the microsecond, another may tell to the second."""
 _MOST_LIST_PAGES: Final = 5
 
 
 def look_up(stage: Stage, operation: Operation) -> None:
-    """The known customer by each name, and whom it tells of."""
+    """The known customer by each name, and whom it tells of; nobody, by a name that nobody has."""
     requests = [
         request
         for name in stage.first
@@ -43,6 +48,22 @@ def look_up(stage: Stage, operation: Operation) -> None:
         balance = stage.balance(stage.first)
         if found.wallet.available not in {UNSET, balance}:
             raise Violated(f"the balance is told as {found.wallet.available} instead of {balance}", exchange)
+        if missed := lacking(operation, request, stage.first, exchange.answer):
+            raise Violated("; ".join(missed), exchange)
+    if operation.asks is CustomerQuery:
+        _knows_nobody(stage, operation)
+
+
+def _knows_nobody(stage: Stage, operation: Operation) -> None:
+    """Raises Violated where a reading of a customer whom nobody knows is not refused."""
+    if stage.setup.enrols:
+        return
+    name = stage.nobody()
+    for query in (CustomerQuery(references=(name,)), *stage.histories(name)):
+        request = operation.said(query, stage.setup.options) if isinstance(query, operation.asks) else None
+        if request is not None:
+            refused(stage, operation, request, Problem(Code.UNKNOWN_CUSTOMER))
+            return
 
 
 def conflict(stage: Stage, operation: Operation) -> None:
@@ -109,23 +130,59 @@ def history_pages(stage: Stage, operation: Operation) -> None:
     readings = list(_readings(stage, operation))
     if not readings:
         raise NoWords(f"{operation.id} tells no history")
-    for points in _STEPS:
-        stage.move(points, stage.first)
+    made = list(_made(stage))
+    unread: CannotShow | None = None
     for request, meant in readings:
-        entries = _paged(stage, operation, request, meant)
-        expected = list(reversed(_STEPS)) if meant.newest_first else list(_STEPS)
-        ours = entries[: len(_STEPS)] if meant.newest_first else entries[-len(_STEPS) :]
-        if (seen := [one.points_delta for one in ours]) != expected:
-            raise Violated(f"adjustments by {list(_STEPS)} stand in the history as {seen} instead of {expected}")
-        ids = [one.id for one in entries if one.id is not UNSET]
-        if len(set(ids)) != len(ids):
-            raise Violated("an entry stands on two pages")
+        try:
+            entries, exchange = _paged(stage, operation, request, meant)
+        except CannotShow as error:
+            unread = error
+        else:
+            if off := _off(entries if meant.newest_first else entries[::-1], made):
+                raise Violated(off, exchange)
+    if operation.asks is HistoryQuery:
+        _knows_nobody(stage, operation)
+    if unread is not None:
+        raise unread
+
+
+def _made(stage: Stage) -> Iterator[ToldEntry]:
+    """Three adjustments, and what is told of each when it is made, the balance that it left in any case."""
+    balance = stage.balance(stage.first)
+    for points in _STEPS:
+        operation, request, exchange = stage.moved(points, stage.first)
+        balance += points
+        told = None
+        # Whether that answer can be read is another promise.
+        with suppress(Violated):
+            told = stage.told(operation, exchange, request)
+        entry = told.entry if isinstance(told, ToldReceipt) else ToldEntry()
+        yield msgspec.structs.replace(entry, points_after=balance)
+
+
+def _off(entries: list[ToldEntry], made: list[ToldEntry]) -> str:
+    """What is wrong with a history, the newest entry first, in which these stand; nothing where nothing is."""
+    ours = entries[: len(made)]
+    seen, expected = [one.points_delta for one in ours], list(reversed(_STEPS))
+    if seen != expected:
+        return f"adjustments stand in the history as {seen} instead of {expected}, the newest first"
+    ids = [one.id for one in entries if one.id is not UNSET]
+    if len(set(ids)) != len(ids):
+        return "an entry stands on two pages"
+    for one, before in zip(ours, reversed(made), strict=True):
+        if one.points_after not in {UNSET, before.points_after}:
+            return f"an entry tells a balance of {one.points_after} instead of {before.points_after}"
+        if isinstance(one.occurred_at, int) and isinstance(before.occurred_at, int):
+            apart = abs(one.occurred_at - before.occurred_at)
+            if apart > _SAME_MOMENT_MICROSECONDS:
+                return f"an entry tells a moment {apart / 1_000_000:.0f} s from what was told when it was made"
+    return ""
 
 
 def _readings(stage: Stage, operation: Operation) -> Iterator[tuple[ValidRequest, HistoryQuery]]:
     """How the operation is asked for a history of one customer in each order, and what that means."""
     known = set()
-    for newest_first, limit in ((True, _FEW), (False, _MANY), (False, None)):
+    for newest_first, limit in ((True, _FEW), (False, MANY), (False, None)):
         query = HistoryQuery(customer=stage.name(stage.first), limit=limit, newest_first=newest_first)
         request = operation.said(query, stage.setup.options)
         meant = None if request is None else operation.parse_request(request)
@@ -135,17 +192,23 @@ def _readings(stage: Stage, operation: Operation) -> Iterator[tuple[ValidRequest
             yield request, meant
 
 
-def _paged(stage: Stage, operation: Operation, request: ValidRequest, meant: HistoryQuery) -> list[ToldEntry]:
-    """Entries of one page after another: some of the newest, or all."""
+def _paged(
+    stage: Stage, operation: Operation, request: ValidRequest, meant: HistoryQuery
+) -> tuple[list[ToldEntry], Exchange | None]:
+    """Entries of one page after another, some of the newest, or all; and the last page."""
     entries: list[ToldEntry] = []
-    for told in stage.pages(operation, request):
+    exchange = None
+    for exchange, told in stage.pages(operation, request):
         page = told.entries if isinstance(told, ToldHistory) else ()
         if meant.limit is not None and len(page) > meant.limit:
-            raise Violated(f"a page of {meant.limit} has {len(page)} entries")
+            raise Violated(f"a page of {meant.limit} has {len(page)} entries", exchange)
         entries += page
+        # Of lines that nobody here wrote nothing is known, and the newest are ours.
+        if meant.newest_first and (missed := lacking(operation, request, stage.first, exchange.answer)):
+            raise Violated("; ".join(missed), exchange)
         if meant.newest_first and len(entries) > len(_STEPS):
             break
-    return entries
+    return entries, exchange
 
 
 def list_pages(stage: Stage, operation: Operation) -> None:
@@ -159,13 +222,15 @@ def list_pages(stage: Stage, operation: Operation) -> None:
             break
         exchange = granted(stage, operation, request)
         told = stage.told(operation, exchange, request)
-        page = customers_in(told) if isinstance(told, ToldCustomers) else ()
+        page, total = (told.customers, told.total) if isinstance(told, ToldCustomers) else ((), UNSET)
         if len(page) > 1:
             raise Violated(f"a page of 1 has {len(page)} customers", exchange)
         if any(one.references in names for one in page if one.references):
             raise Violated("a customer stands on two pages", exchange)
         names += [one.references for one in page]
         request = operation.next_request(exchange.answer, request)
+        if isinstance(total, int) and (total < len(names) or (request is None and total > len(names))):
+            raise Violated(f"{total} customers are told of in all, and {len(names)} are listed", exchange)
     if len(names) < min(2, len(stage.setup.customers)):
         raise Violated(f"the list ended after {len(names)} customers", exchange)
 

@@ -1,6 +1,7 @@
 """Probes of how points move: one for each promise, the same for every vendor, in the words of its own record."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -10,20 +11,46 @@ from loyalty_gateway.adjustment import Adjustment, Overdraft
 from loyalty_gateway.contract_run.client import Exchange
 from loyalty_gateway.contract_run.likeness import differences, is_success
 from loyalty_gateway.contract_run.setup import Customer
-from loyalty_gateway.contract_run.stage import CannotShow, Stage, Violated
+from loyalty_gateway.contract_run.stage import CannotShow, NoVerdict, Stage, Violated
+from loyalty_gateway.customer import HistoryQuery
 from loyalty_gateway.problem import Code, Problem
 from loyalty_gateway.told import ToldHistory, ToldReceipt
 from loyalty_gateway.upstream.answers import example_receipt
+from loyalty_gateway.upstream.credentials import Presented
 from loyalty_gateway.vendor import Operation, Promise, ValidRequest
 
 Probe = Callable[[Stage, Operation], None]
 
 _KEY_HEADER: Final = "idempotency-key"
+_LARGE: Final = (100_003, 10_007, 1_009)
+_SMALL: Final = 7
 
 
 def addition(stage: Stage, operation: Operation) -> None:
-    """Seven points more, no more and no fewer."""
-    moved_by(stage, operation, 7)
+    """Many points more, no more and no fewer, and for nobody else; they are taken back."""
+    points, request = _large_addition(stage, operation)
+    other = _others_balance(stage)
+    exchange = moved_by(stage, operation, points, request)
+    if other is not None and (after := stage.balance(stage.second)) != other:
+        told = f"{points:+} points for one customer moved another one's balance by {after - other:+}"
+        raise Violated(told, exchange)
+    stage.move(-points, stage.first)
+
+
+def _large_addition(stage: Stage, operation: Operation) -> tuple[int, ValidRequest]:
+    """The largest of a few that the document admits, for small ones stand in other probes; raises as ``said``."""
+    for points in _LARGE:
+        with suppress(CannotShow):
+            return points, stage.said(operation, stage.adjustment(points))
+    return _SMALL, stage.said(operation, stage.adjustment(_SMALL))
+
+
+def _others_balance(stage: Stage) -> int | None:
+    """The balance of another known customer, if there is one and it can be read."""
+    try:
+        return stage.balance(stage.second)
+    except (CannotShow, NoVerdict):
+        return None
 
 
 def deduction(stage: Stage, operation: Operation) -> None:
@@ -33,8 +60,8 @@ def deduction(stage: Stage, operation: Operation) -> None:
     moved_by(stage, operation, -3)
 
 
-def moved_by(stage: Stage, operation: Operation, points: int, request: ValidRequest | None = None) -> None:
-    """Raises Violated where the adjustment does not move the balance by so much, or tells otherwise."""
+def moved_by(stage: Stage, operation: Operation, points: int, request: ValidRequest | None = None) -> Exchange:
+    """The exchange; raises Violated where it does not move the balance by so much, or tells otherwise."""
     request = request or stage.said(operation, stage.adjustment(points))
     before = stage.balance(stage.first)
     exchange = granted(stage, operation, request)
@@ -42,6 +69,7 @@ def moved_by(stage: Stage, operation: Operation, points: int, request: ValidRequ
     if after - before != points:
         raise Violated(f"{points:+} points moved the balance by {after - before:+}", exchange)
     _tells(stage, operation, request, exchange, points=points, after=after)
+    return exchange
 
 
 def _tells(  # noqa: PLR0913 - what was seen and what it should be
@@ -66,17 +94,43 @@ def granted(
     stage: Stage, operation: Operation, request: ValidRequest, headers: Mapping[str, str] | None = None
 ) -> Exchange:
     """The exchange; raises Violated where the server refuses what it has to grant."""
-    request = msgspec.structs.replace(request, headers={**request.headers, **(headers or {})})
-    exchange = stage.ask(operation, request)
+    exchange = stage.ask(operation, _with_headers(request, headers or {}))
     if not is_success(exchange.answer):
         raise Violated(f"it was refused with {exchange.answer.status}", exchange)
     return exchange
 
 
-def _refused(stage: Stage, operation: Operation, request: ValidRequest, code: Code) -> Exchange:
-    exchange = stage.ask(operation, request)
-    expect_refusal(stage, operation, exchange, Problem(code), request)
-    return exchange
+def refused(  # noqa: PLR0913 - what may be wrong with a request
+    stage: Stage,
+    operation: Operation,
+    request: ValidRequest,
+    problem: Problem,
+    *,
+    access: Presented | None = None,
+    raw: bytes | None = None,
+    media_type: str | None = None,
+    counts: bool = True,
+) -> None:
+    """Raises Violated where the request is not refused in that way, or moves points all the same."""
+    before = _balance_at_stake(stage, operation)
+    exchange = stage.ask(operation, request, access=access, raw=raw, media_type=media_type, counts=counts)
+    expect_refusal(stage, operation, exchange, problem, request)
+    if before is not None and (after := stage.balance(stage.first)) != before:
+        raise Violated(f"it was refused, and moved the balance by {after - before:+}", exchange)
+
+
+def _balance_at_stake(stage: Stage, operation: Operation) -> int | None:
+    """What a small adjustment would move, if it is one, and if anything tells the balance."""
+    if operation.asks is not Adjustment:
+        return None
+    if sign(stage, operation) < 0:
+        # Of a customer without points nothing can be taken; one of whom nothing is known may have some.
+        with suppress(CannotShow, NoVerdict):
+            stage.stock(stage.first, 10)
+    try:
+        return stage.balance(stage.first)
+    except CannotShow:
+        return None
 
 
 def expect_refusal(
@@ -109,6 +163,7 @@ def overdraft(stage: Stage, operation: Operation) -> None:
             raise Violated(f"it was refused with {exchange.answer.status} instead of floored at 0", exchange)
         if after != 0:
             raise Violated(f"it left {after} points instead of 0", exchange)
+        _tells(stage, operation, request, exchange, points=-balance, after=0)
         return
     if after != balance:
         raise Violated(f"it moved the balance from {balance} to {after} instead of being refused", exchange)
@@ -133,11 +188,11 @@ def lists(stage: Stage, operation: Operation) -> None:
     exchange = granted(stage, operation, both)
     if (after := _balances(stage, people)) != [points + 4 for points in before]:
         raise Violated(f"+4 points for both moved {before} to {after}", exchange)
+    if not stage.setup.enrols:
+        _nobody_moved(stage, operation, stage.adjustment(4, one, stage.nobody()), Code.UNKNOWN_CUSTOMER)
     _nobody_moved(stage, operation, stage.adjustment(-max(after) - 3, one, other), Code.TOO_FEW_POINTS)
     lopsided = stage.stock(stage.first, stage.balance(stage.second) + 9)
     _nobody_moved(stage, operation, stage.adjustment(-lopsided, one, other), Code.TOO_FEW_POINTS)
-    if not stage.setup.enrols:
-        _nobody_moved(stage, operation, stage.adjustment(4, one, stage.nobody()), Code.UNKNOWN_CUSTOMER)
 
 
 def _nobody_moved(stage: Stage, operation: Operation, task: Adjustment, code: Code) -> None:
@@ -190,7 +245,7 @@ def _replayed(stage: Stage, operation: Operation, key: str | None, headers: Mapp
 
 
 def key_reused(stage: Stage, operation: Operation) -> None:
-    """The same key with other points is refused, and moves nobody."""
+    """The same key with other points is refused, and moves nobody; so it is with another customer."""
     direction = sign(stage, operation)
     in_header = _takes_header(stage, operation)
     if not in_header and operation.idempotency_field is None:
@@ -201,10 +256,19 @@ def key_reused(stage: Stage, operation: Operation) -> None:
     one, other = (stage.said(operation, stage.adjustment(direction * n, idempotency_key=own)) for n in (2, 5))
     before = stage.stock(stage.first, 10)
     granted(stage, operation, one, headers)
-    exchange = stage.ask(operation, msgspec.structs.replace(other, headers={**other.headers, **headers}))
+    exchange = stage.ask(operation, _with_headers(other, headers))
     if (after := stage.balance(stage.first)) - before != direction * 2:
         raise Violated(f"the second request with the key moved the balance to {after}", exchange)
     expect_refusal(stage, operation, exchange, Problem(Code.KEY_REUSED), other)
+    if len(stage.setup.customers) > 1:
+        named = stage.name(stage.second)
+        same = stage.said(operation, stage.adjustment(direction * 2, named, idempotency_key=own))
+        exchange = stage.ask(operation, _with_headers(same, headers))
+        expect_refusal(stage, operation, exchange, Problem(Code.KEY_REUSED), same)
+
+
+def _with_headers(request: ValidRequest, headers: Mapping[str, str]) -> ValidRequest:
+    return msgspec.structs.replace(request, headers={**request.headers, **headers})
 
 
 def sign(stage: Stage, operation: Operation) -> int:
@@ -228,10 +292,13 @@ def history(stage: Stage, operation: Operation) -> None:
     reading = _reading(stage)
     exchange = granted(stage, operation, request)
     for reader, asked in reading:
-        for told in stage.pages(reader, asked):
+        meant = reader.parse_request(asked)
+        for _, told in stage.pages(reader, asked):
             for entry in told.entries if isinstance(told, ToldHistory) else ():
                 if entry.reason == reason and entry.points_delta in {UNSET, points}:
                     return
+            if isinstance(meant, HistoryQuery) and meant.newest_first:
+                break
     raise Violated("the adjustment stands in no history with its reason and points", exchange)
 
 
@@ -253,13 +320,8 @@ def _reading(stage: Stage) -> list[tuple[Operation, ValidRequest]]:
 
 def unknown_customer(stage: Stage, operation: Operation) -> None:
     """Whom nobody knows gets no points."""
-    name = stage.nobody()
-    _refused(
-        stage,
-        operation,
-        stage.said(operation, stage.adjustment(sign(stage, operation), name)),
-        Code.UNKNOWN_CUSTOMER,
-    )
+    request = stage.said(operation, stage.adjustment(sign(stage, operation), stage.nobody()))
+    refused(stage, operation, request, Problem(Code.UNKNOWN_CUSTOMER))
 
 
 MOVING: Final[Mapping[Promise, tuple[str, Probe]]] = {

@@ -85,14 +85,20 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
                 return {name: fields[field] for name, field in wanted.items()}
         return None
 
-    def wrong_access(self, operation: Operation) -> Presented | None:
-        """A credential that nobody has."""
-        right = next((one for one in self.credentials if self._presented(operation, one.fields)), None)
-        if right is None:
-            return None
-        in_path = operation.path_credentials
-        wrong = {name: value if name in in_path else f"{value}-wrong" for name, value in right.fields.items()}
-        return self._presented(operation, wrong)
+    def wrong_access(self, operation: Operation) -> list[Presented]:
+        """Credentials that nobody has: of each kind that the operation takes, with one field wrong at a time.
+
+        What stands in the path is right, or it would be another path.
+        """
+        found: dict[str, Presented] = {}
+        for credential in self.credentials:
+            right = self._presented(operation, credential.fields)
+            for name in credential.fields if right is not None else ():
+                fields = {**credential.fields, name: f"{credential.fields[name]}-wrong"}
+                wrong = self._presented(operation, fields)
+                if wrong is not None and name not in operation.path_credentials and wrong != right:
+                    found.setdefault(name, wrong)
+        return list(found.values())
 
     def _presented(self, operation: Operation, fields: Mapping[str, str]) -> Presented | None:
         return presented(self.vendor, operation, self.described(operation), fields)

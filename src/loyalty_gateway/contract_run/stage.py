@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator
 from typing import Any, Final
 
+import msgspec
 from msgspec import UNSET
 
 from loyalty_gateway.adjustment import Adjustment, CustomerReference, Everyone, Lifetime
@@ -26,6 +27,8 @@ from loyalty_gateway.upstream.phrasebook import as_received
 from loyalty_gateway.vendor import Answer, Operation, Request, Task, ValidRequest
 
 _MOST_PAGES: Final = 30
+MANY: Final = 100
+"""So many entries a page has where a history is read to its end, or as many as the vendor lets it have."""
 _UNREADABLE: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
@@ -38,7 +41,7 @@ class Violated(Exception):  # noqa: N818 - a finding, not an error of the progra
 
 
 class CannotShow(Exception):  # noqa: N818 - not an error of the program
-    """Nothing can be said here, for the reason in the message, before anything was asked."""
+    """Nothing can be said here, for the reason in the message, of whatever the server thinks."""
 
 
 class NoWords(CannotShow):
@@ -63,6 +66,8 @@ class Stage:
         self._numbers = iter(range(1, 1_000_000))
         self.namespaces = setup.vendor.namespaces(setup.options)
         self.to_undo: list[tuple[Operation, ValidRequest]] = []
+        self._known: dict[Customer, ToldCustomer] = {}
+        self._known_at = 0
 
     # Who
 
@@ -123,11 +128,20 @@ class Stage:
         )
 
     def said(self, operation: Operation, task: Task) -> ValidRequest:
-        """The task as the operation says it; raises NoWords where it cannot."""
+        """The task as the operation says it; raises NoWords where it cannot, CannotShow where it may not."""
         request = operation.said(task, self.setup.options)
         if request is None:
             raise NoWords(f"{operation.id} has no words for it")
+        if not self._is_admitted(operation, request):
+            raise CannotShow(f"the document of {operation.id} does not admit what would be asked")
         return request
+
+    def _is_admitted(self, operation: Operation, request: ValidRequest) -> bool:
+        """Whether the document admits the request: it may bound how many points one moves."""
+        described = self.setup.described(operation)
+        raw = b"" if request.body is None else msgspec.json.encode(request.body)
+        media_type = described.media_types[0] if raw else ""
+        return not described.violations(self.received(operation, request), media_type, raw, request.body)
 
     def plain(self, operation: Operation) -> ValidRequest:
         """A small request of the operation that keeps the document; the server grants it if it can."""
@@ -154,7 +168,7 @@ class Stage:
         """Ways to ask for a history, of which a vendor has words for one."""
         return (
             HistoryQuery(customer=name, limit=20),
-            HistoryQuery(customer=name, limit=20, newest_first=False),
+            HistoryQuery(customer=name, limit=MANY, newest_first=False),
             HistoryQuery(customer=name, limit=None, newest_first=False),
         )
 
@@ -221,12 +235,20 @@ class Stage:
         return available
 
     def looked_up(self, customer: Customer) -> ToldCustomer:
-        """The customer with the balance.
+        """The customer with the balance, who is asked for again only after something else was asked.
 
         Raises:
             CannotShow: no operation tells that.
             NoVerdict: one is there to tell it, and its answer is no success, unreadable, or about somebody else.
         """
+        if self.client.sent != self._known_at:
+            self._known.clear()
+        if customer not in self._known:
+            self._known[customer] = self._looked_up(customer)
+            self._known_at = self.client.sent
+        return self._known[customer]
+
+    def _looked_up(self, customer: Customer) -> ToldCustomer:
         failed = ""
         for operation in self.vendor.operations:
             if self.setup.access(operation) is None:
@@ -260,19 +282,35 @@ class Stage:
                 return one
         return None
 
-    def move(self, points_delta: int, customer: Customer) -> Exchange:
-        """Adjusts somebody by so much, by whichever operation can; raises NoVerdict where that is refused."""
+    def move(self, points_delta: int, customer: Customer) -> None:
+        """Adjusts somebody by so much, in parts where the document admits no more; raises as ``moved`` does."""
+        try:
+            self.moved(points_delta, customer)
+        except CannotShow:
+            half = points_delta // 2
+            if half in {0, points_delta}:
+                raise
+            self.move(half, customer)
+            self.move(points_delta - half, customer)
+
+    def moved(self, points_delta: int, customer: Customer) -> tuple[Operation, ValidRequest, Exchange]:
+        """Adjusts somebody by so much at once, by whichever operation can.
+
+        Raises:
+            CannotShow: none can, or may.
+            NoVerdict: that is refused.
+        """
         task = self.adjustment(points_delta, self.name(customer))
         for operation in self.vendor.operations:
             if operation.asks is not Adjustment or self.setup.access(operation) is None:
                 continue
             request = operation.said(task, self.setup.options)
-            if request is not None:
+            if request is not None and self._is_admitted(operation, request):
                 exchange = self.ask(operation, request)
                 if not is_success(exchange.answer):
                     raise NoVerdict(f"{points_delta:+} points were refused with {exchange.answer.status}")
-                return exchange
-        raise CannotShow("nothing here adjusts")
+                return operation, request, exchange
+        raise CannotShow(f"nothing here may move {points_delta:+} points")
 
     def stock(self, customer: Customer, points: int) -> int:
         """Sees to it that the customer has at least so many points, and gives how many there are."""
@@ -282,8 +320,13 @@ class Stage:
         self.move(points - balance, customer)
         return self.balance(customer)
 
-    def pages(self, operation: Operation, request: ValidRequest) -> Iterator[Told]:
-        """What one page after another tells; raises Violated where one is refused."""
+    def pages(self, operation: Operation, request: ValidRequest) -> Iterator[tuple[Exchange, Told | None]]:
+        """One page after another, and what it tells.
+
+        Raises:
+            Violated: one is refused, or cannot be read.
+            CannotShow: there are more than a run can read.
+        """
         following: ValidRequest | None = request
         for _ in range(_MOST_PAGES):
             if following is None:
@@ -291,13 +334,13 @@ class Stage:
             exchange = self.ask(operation, following)
             if not is_success(exchange.answer):
                 raise Violated(f"a page was refused with {exchange.answer.status}", exchange)
-            told = self.told(operation, exchange, following)
-            if told is not None:
-                yield told
+            yield exchange, self.told(operation, exchange, following)
             try:
                 following = operation.next_request(exchange.answer, following)
             except _UNREADABLE as error:
                 raise Violated("the answer does not tell of the next page", exchange) from error
+        if following is not None:
+            raise CannotShow("the history is too long to be read to its end")
 
 
 def customers_in(told: Told | None) -> tuple[ToldCustomer, ...]:
