@@ -90,11 +90,11 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 
     ``path_values``, ``query``, ``headers`` and ``body`` have what stands in the place of the plain request's, and
     ``without`` names fields of its body and query that are left out. ``after`` are adjustments that come before
-    it. One that is ``anonymous`` has no credentials. ``moves`` are the points by which the known customer's
-    balance changes, unless ``leaves`` says how many are left. ``says`` and ``says_not`` are text that stands in
-    the answer and that does not. ``tells`` has values by their JSON pointer into the answer, ``looks`` regular
-    expressions of texts there, and at those that it ``lacks`` is nothing; ``answers_headers`` has regular
-    expressions of headers, by their names.
+    it. One that is ``anonymous`` has no credentials. It shows something only where the vendor's ``options`` are
+    so. ``moves`` are the points by which the known customer's balance changes, unless ``leaves`` says how many
+    are left. ``says`` and ``says_not`` are text that stands in the answer and that does not. ``tells`` has values
+    by their JSON pointer into the answer, ``looks`` regular expressions of texts there, and at those that it
+    ``lacks`` is nothing; ``answers_headers`` has regular expressions of headers, by their names.
 
     Texts may hold ``{first:NAMESPACE}`` and ``{second:NAMESPACE}``, names of the known customers;
     ``{part:NAMESPACE}``, the middle of the first one's in other letters; ``{new}``, digits that nobody has as a
@@ -109,6 +109,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
     body: Mapping[str, Any] = {}
     without: tuple[str, ...] = ()
+    options: Mapping[str, Any] = {}
     anonymous: bool = False
     after: tuple[int, ...] = ()
     moves: int = 0

@@ -347,6 +347,24 @@ def _nothing(_stage: Stage, _operation: Operation) -> None:
     raise CannotShow("nothing")
 
 
+def test_of_two_ways_of_a_vendor_the_one_that_is_configured_is_asked_for(
+    tmp_path: Path, vendors: dict[str, Vendor], contracts: dict[str, Contract]
+) -> None:
+    raw = unhurried(tmp_path / "ledger.db")
+    raw["vendors"]["yotpo"]["options"] = {"missing_store_customer": 404}
+    config = parse_config(raw, vendors, {})
+    with listening(create_app(config, vendors, journal=Journal(io.BytesIO()), contracts=contracts)) as address:
+        url = _url(address, vendors["yotpo"], contracts["yotpo"])
+        wish = Wish(operations=("retrieveStoreCustomerDetails",))
+        setup = prepare(config, vendors["yotpo"], contracts["yotpo"], url, wish)
+
+        report = run(setup, seconds=60, seed=7, rounds=0, on_progress=lambda *_: None)
+
+    assert _accused(report) == []
+    outcomes = {one.promise.partition(" ")[0]: one.outcome for one in report.checks if one.score is Score.PARITY}
+    assert outcomes["missing_store_customer:"] is Outcome.HELD
+
+
 def test_a_server_that_hangs_up_gets_no_verdict(
     vendors: dict[str, Vendor], contracts: dict[str, Contract]
 ) -> None:

@@ -8,7 +8,7 @@ import msgspec
 
 from loyalty_gateway.contract_run.client import Exchange
 from loyalty_gateway.contract_run.places import NOWHERE, Places, value_at
-from loyalty_gateway.contract_run.stage import Stage, Violated
+from loyalty_gateway.contract_run.stage import CannotShow, Stage, Violated
 from loyalty_gateway.upstream.credentials import Presented
 from loyalty_gateway.vendor import Answer, Operation, Shown, ValidRequest
 
@@ -19,6 +19,9 @@ def show(stage: Stage, operation: Operation, shown: Shown, places: Places) -> No
     Raises:
         Violated, CannotShow, NoVerdict: it does not hold, or nothing can be said.
     """
+    for name, value in shown.options.items():
+        if (chosen := getattr(stage.setup.options, name)) != value:
+            raise CannotShow(f"the option {name} is {chosen} and not {value}")
     shown = _filled(places, shown)
     adjusts = operation in stage.adjusting()
     for points in shown.after:

@@ -261,6 +261,7 @@ BEHAVIOURS = (
             Shown(
                 operation="retrieveStoreCustomerDetails",
                 body={"customers": {"customer_id": "nobody-at-all"}},
+                options={"missing_store_customer": 400},
                 status=400,
                 says="Customer does not exist",
             ),
@@ -270,6 +271,15 @@ BEHAVIOURS = (
         "missing_store_customer: 404 in the options gives the other body that it is seen to give.",
         Evidence.SEEN_IN_CLIENTS,
         "public client code",
+        (
+            Shown(
+                operation="retrieveStoreCustomerDetails",
+                body={"customers": {"customer_id": "nobody-at-all"}},
+                options={"missing_store_customer": 404},
+                status=404,
+                tells={"/errors/0/message/customer": "Could not find customer"},
+            ),
+        ),
     ),
     Behaviour(
         "Its look-up shares the limit of 100 requests a minute for each app key.", Evidence.OUR_DEFAULT, "-"
