@@ -982,8 +982,16 @@ _MEGABYTE: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("spoilt", _MEGABYTE)
-@every()
+def _megabytes() -> Iterator[Any]:
+    """Every kind at one operation and every operation with one kind; the others in the slow suite."""
+    for number, case in enumerate(CASES):
+        for index, spoilt in enumerate(_MEGABYTE):
+            is_first = number == 0 or index == number % len(_MEGABYTE)
+            name = f"{case.vendor}-{case.operation}-{spoilt}"
+            yield pytest.param(case, spoilt, id=name, marks=[] if is_first else [pytest.mark.slow])
+
+
+@pytest.mark.parametrize(("case", "spoilt"), _megabytes())
 def test_a_wrong_megabyte_is_refused_quickly_and_briefly(
     start_gateway: StartGateway, case: Case, spoilt: str
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from openapi_core import OpenAPI
 
+from conftest import NOT_TRACED
 from loyalty_gateway.app import load_contract
 from loyalty_gateway.body import parse_json
 from loyalty_gateway.problem import ConfigurationError
@@ -20,6 +21,8 @@ from loyalty_gateway.spec.defects import published_defects
 from loyalty_gateway.spec.document import apply
 from loyalty_gateway.vendor import Evidence, Request, Vendor, discover
 from test_bad_input import Case, every
+
+pytestmark = NOT_TRACED
 
 _VENDORS = sorted(discover())
 _OPERATIONS = [(name, operation.id) for name, vendor in discover().items() for operation in vendor.operations]

@@ -16,7 +16,7 @@ from loyalty_gateway.spec import Contract
 from loyalty_gateway.vendor import discover
 
 _HERE = Path(__file__).parent
-_EXAMPLES = os.environ.get("LOYALTY_GATEWAY_SCHEMATHESIS_EXAMPLES", "15")
+_EXAMPLES = os.environ.get("LOYALTY_GATEWAY_SCHEMATHESIS_EXAMPLES", "8")
 _SEED = os.environ.get("LOYALTY_GATEWAY_SEED", "1")
 
 

@@ -32,6 +32,8 @@ from loyalty_gateway.spec import Contract
 from loyalty_gateway.spec.judge import Spoken
 from loyalty_gateway.vendor import Operation, Promise, Shown, Vendor, discover
 
+pytestmark = NOT_TRACED
+
 Held = Callable[..., Report]
 
 
@@ -141,7 +143,6 @@ def paid(tmp_path: Path, vendors: dict[str, Vendor], contracts: dict[str, Contra
     return pay
 
 
-@NOT_TRACED
 @_SALLA_ALWAYS
 def test_a_right_server_is_not_accused_of_a_long_history(
     vendor: str, hold: Held, paid: Paid, monkeypatch: pytest.MonkeyPatch
@@ -160,7 +161,6 @@ def test_a_right_server_is_not_accused_of_a_long_history(
     assert told or vendor != "salla"
 
 
-@NOT_TRACED
 @_SALLA_ALWAYS
 def test_a_right_server_is_not_accused_of_a_rich_customer(vendor: str, hold: Held, paid: Paid) -> None:
     paid([1_234_567])
@@ -195,7 +195,6 @@ _ALWAYS = 12
 """So many of the wrong servers are found out in every run of the tests, and all of them in the slow suite."""
 
 
-@NOT_TRACED
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -165,7 +165,7 @@ def test_another_gateway_leaves_them_alone_too(new_bench: NewBench, store: Store
     async def waiting(opened: Opened) -> None:
         await opened.adjust(1)
         await opened.quiet()
-        bench.execute("front", "UPDATE followed SET due_at = 9000000000000000")
+        bench.execute("front", "UPDATE followed SET due_at = 9000000000000000, owner = 'another'")
         await opened.adjust(10)
         parts = opened.backend.parts
 

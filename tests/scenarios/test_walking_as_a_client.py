@@ -7,12 +7,14 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
-from conftest import Gateway, StartGateway, demo_config
+from conftest import NOT_TRACED, Gateway, StartGateway, demo_config
 from loyalty_gateway.adjustment import CustomerReference, Everyone
 from loyalty_gateway.customer import CustomersQuery, HistoryQuery, Only
 from loyalty_gateway.spec import Contract
 from loyalty_gateway.told import ToldCustomers, ToldHistory
 from loyalty_gateway.vendor import Answer, Task, ValidRequest, Vendor
+
+pytestmark = NOT_TRACED
 
 Walk = Callable[[str, str, Task], list[Any]]
 

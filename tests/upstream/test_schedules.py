@@ -16,6 +16,7 @@ import pytest
 from faulty import UPSTREAMS
 from schedules import run
 
+from conftest import NOT_TRACED
 from loyalty_gateway.adjustment import Merchant
 from loyalty_gateway.ledger import Ledger
 from loyalty_gateway.ledger.intents import Intent, Outcome
@@ -27,6 +28,8 @@ from loyalty_gateway.upstream.intents import Intents
 from loyalty_gateway.upstream.server import Server
 from loyalty_gateway.upstream.settling import Settling
 from loyalty_gateway.vendor import Answer, Operation, ValidRequest, Vendor
+
+pytestmark = NOT_TRACED
 
 SEED = int(os.environ.get("LOYALTY_GATEWAY_SEED") or secrets.randbelow(2**32))
 """Each run has its own; ``LOYALTY_GATEWAY_SEED`` repeats one."""
