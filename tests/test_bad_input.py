@@ -991,7 +991,7 @@ def _megabytes() -> Iterator[Any]:
             yield pytest.param(case, spoilt, id=name, marks=[] if is_first else [pytest.mark.slow])
 
 
-@pytest.mark.parametrize(("case", "spoilt"), _megabytes())
+@pytest.mark.parametrize(("case", "spoilt"), [*_megabytes()])
 def test_a_wrong_megabyte_is_refused_quickly_and_briefly(
     start_gateway: StartGateway, case: Case, spoilt: str
 ) -> None:
