@@ -83,7 +83,7 @@ _CHANGES: list[tuple[str, Any, tuple[str, str, str, tuple[str, ...]]]] = [
     (
         "body",
         lambda body: body["properties"]["points"].update(default=5),
-        ("constraint", "/points", "default none → 5", ("client", "server")),
+        ("constraint", "/points", "default none → 5", ()),
     ),
     (
         "body",
@@ -190,7 +190,7 @@ _OF_OPERATIONS: list[tuple[Any, list[tuple[str, str, str, tuple[str, ...]]]]] = 
     ),
     (
         lambda operation: operation["parameters"][0]["schema"].update(default="x"),
-        [("constraint", "request/path/customerId", "default none → x", ("server", "client"))],
+        [("constraint", "request/path/customerId", "default none → x", ())],
     ),
     (
         lambda operation: operation["parameters"][0].update(deprecated=True),
@@ -202,6 +202,16 @@ _OF_OPERATIONS: list[tuple[Any, list[tuple[str, str, str, tuple[str, ...]]]]] = 
     ),
     (lambda operation: operation.update(deprecated=True), [("operation", "", "deprecated now", ())]),
 ]
+
+
+def test_a_default_that_is_another_breaks_whoever_leaves_it_out() -> None:
+    old, new = _document(), _document()
+    for document, default in ((old, "x"), (new, "y")):
+        document["paths"][ADJUST[0]][ADJUST[1]]["parameters"][0]["schema"]["default"] = default
+
+    (found,) = changes(old, new)
+
+    assert (found.what, set(found.breaks)) == ("default x → y", {"server", "client"})
 
 
 @pytest.mark.parametrize(("change", "expected"), _OF_OPERATIONS)

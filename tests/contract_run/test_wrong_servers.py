@@ -5,6 +5,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from loyalty_gateway.app import create_app
 from loyalty_gateway.config import Config, parse_config
 from loyalty_gateway.contract_run import behaviours, people, stage
 from loyalty_gateway.contract_run.client import LimitUsedUp, OutOfTime
-from loyalty_gateway.contract_run.run import run
+from loyalty_gateway.contract_run.run import BrokenOff, run
 from loyalty_gateway.contract_run.setup import Wish, prepare
 from loyalty_gateway.contract_run.stage import CannotShow, Stage
 from loyalty_gateway.contract_run.verdict import Outcome, Report, Score
@@ -289,6 +290,31 @@ def test_a_server_that_can_do_nothing_now_and_then_is_asked_again(hold: Held) ->
     assert report.exit_status == 0
 
 
+def test_a_server_that_can_do_nothing_however_often_it_is_asked_is_named(hold: Held) -> None:
+    async def down_for_some(asked: Asked, gateway: Gateway) -> Answered:
+        if isinstance(asked.json, dict) and asked.json.get("adjustment") == 100_003:
+            error = {"status": "503", "title": "Service Unavailable", "detail": "Try again"}
+            return Answered(503, {"retry-after": "120"}).telling({"errors": [error]})
+        return await gateway(asked)
+
+    report = hold("mage", down_for_some, "adjustPoints", rounds=0)
+
+    violated = {one.id for one in report.checks if one.outcome is Outcome.VIOLATED}
+    assert "conformance/server-errors/adjustPoints" in violated
+
+
+def test_an_open_door_is_found_where_no_balance_can_be_read(hold: Held) -> None:
+    async def open_and_blind(asked: Asked, gateway: Gateway) -> Answered:
+        if asked.method == "GET":
+            return Answered(500).telling({"message": "no"})
+        return await gateway(replace(asked, headers={**asked.headers, "authorization": "mage_demo_key"}))
+
+    report = hold("mage", open_and_blind, "adjustPoints", rounds=0)
+
+    violated = set().union(*(_parts(one.id) for one in report.checks if one.outcome is Outcome.VIOLATED))
+    assert {"parity/missing_credentials", "parity/wrong_credentials"} <= violated
+
+
 def test_as_published_too_a_valid_request_has_to_be_taken(hold: Held) -> None:
     report = hold("loyaltylion", wrong_servers.refuses_the_admitted, "customers.listCustomers", rounds=0)
 
@@ -462,7 +488,7 @@ def test_points_are_given_back_where_a_run_breaks_off(
             return [row[0] for row in ledger.execute("SELECT available FROM wallets ORDER BY 1")]
 
     monkeypatch.setitem(behaviours.PROBES, Promise.DEDUCTION, ("a deduction", _interrupted))
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(BrokenOff, match="has the points of before"):
         hold("mage", wrong_servers.right, "adjustPoints", rounds=0)
 
     assert points() == [0, 0]

@@ -206,3 +206,14 @@ def test_a_finding_names_the_place_of_its_example(archive: Archive, tmp_path: Pa
     places = [f"{har} log.entries[{entry}]", f"{ndjson} line 2", f"{ndjson} line 3"]
     assert sorted(found["example"]["where"] for found in json.loads(told.stdout)["findings"]) == places
     assert [place for place in places if f"({place})" not in shown.stdout] == []
+
+
+def test_a_file_of_which_a_part_cannot_be_read_is_not_in_order(tmp_path: Path) -> None:
+    file = tmp_path / "shop.ndjson"
+    good = '{"url": "/mage/v1/customers/1", "method": "GET", "answer": {"status": 404, "body": null}}'
+    file.write_text(f"{good}\nno exchange\n", encoding="utf-8")
+
+    told = command("traffic", file, "--json")
+
+    report = json.loads(told.stdout)
+    assert (told.exit_code, report["findings"], report["unreadable"]) == (1, [], 1)

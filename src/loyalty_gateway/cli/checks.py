@@ -84,7 +84,10 @@ def traffic(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,  # noqa: FBT002
 ) -> None:
-    """Hold recorded traffic against the vendors' documents, in both directions. Ends with 1 on any finding."""
+    """Hold recorded traffic against the vendors' documents, in both directions.
+
+    Ends with 1 on any finding, or if an entry could not be read.
+    """
     with told_to_people():
         vendors = discover()
         chosen = load_config(config, vendors) if config is not None else None

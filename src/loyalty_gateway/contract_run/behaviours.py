@@ -7,7 +7,7 @@ import msgspec
 
 from loyalty_gateway.adjustment import Adjustment
 from loyalty_gateway.contract_run.access import AT_THE_DOOR
-from loyalty_gateway.contract_run.client import Exchange, NoAnswer, OutOfTime, Unreachable
+from loyalty_gateway.contract_run.client import Exchange, LimitUsedUp, NoAnswer, OutOfTime, Unreachable
 from loyalty_gateway.contract_run.counting import COUNTING
 from loyalty_gateway.contract_run.people import PEOPLE
 from loyalty_gateway.contract_run.places import Places
@@ -136,7 +136,7 @@ def _tried(stage: Stage, where: str, probe: Callable[[], None]) -> Seen:
     try:
         with stage.client.finishing():
             probe()
-    except Unreachable:
+    except (Unreachable, LimitUsedUp):
         raise
     except Exception as error:  # noqa: BLE001 - of a probe that breaks down nobody may think that it held
         return _not_held(where, error, begun=stage.client.sent > sent)

@@ -27,8 +27,8 @@ _SILENCE_SECONDS: Final = 10.0
 _LARGEST_ANSWER: Final = 8_000_000
 _MOST_TRIES: Final = 3
 _SHORTEST_WAIT: Final = 0.2
-_LATER: Final = {429, 503}
-"""With these a server says that the same request may be granted later."""
+_LONGEST_BUSY: Final = 1.0
+"""So many seconds at most are waited for a server that can do nothing at the moment, before it is asked again."""
 _HEADERS: Final[Mapping[str, str]] = {"user-agent": "loyalty-gateway contract", "accept": "application/json"}
 
 
@@ -53,7 +53,10 @@ class LimitUsedUp(Exception):  # noqa: N818 - not an error of the program
 
 
 class Exchange(msgspec.Struct, frozen=True, kw_only=True):
-    """A request as it was sent, without its credentials, and what came back; ``raw`` are the bytes of the body."""
+    """A request as it was sent, without its credentials, and what came back; ``raw`` are the bytes of the body.
+
+    One that ``is_asked_again`` was answered with 503, and goes out once more.
+    """
 
     operation: Operation
     method: str
@@ -62,6 +65,7 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     spoken: Spoken
     raw: bytes | None
     answer: Answer
+    is_asked_again: bool = False
 
     def shown(self) -> dict[str, Any]:
         """What a report tells of it."""
@@ -179,6 +183,7 @@ class Client:
             else:
                 self._pace(operation if counts else None)
             answer = self._once(method, url, headers, content)
+            is_busy = answer.status == 503 and tries < _MOST_TRIES and not hurries
             exchange = Exchange(
                 operation=operation,
                 method=method,
@@ -187,9 +192,13 @@ class Client:
                 spoken=spoken,
                 raw=content,
                 answer=answer,
+                is_asked_again=is_busy,
             )
             self._on_exchange(exchange)
-            if hurries or answer.status not in _LATER or (answer.status == 503 and tries == _MOST_TRIES):
+            if is_busy:
+                self._sleep(min(_LONGEST_BUSY, max(_SHORTEST_WAIT, self._told_to_wait(answer) or 0.0)))
+                continue
+            if answer.status != 429 or hurries:
                 return exchange
             self._hold_off(answer)
         raise NoAnswer(f"429 came {_MOST_TRIES} times, within the limits")
@@ -203,14 +212,19 @@ class Client:
 
     def _hold_off(self, answer: Answer) -> None:
         """Waits for as long as the answer says; raises OutOfTime where that is longer than there is time."""
-        told = seconds_in(answer.headers, "retry-after")
-        if told is None:
-            told = self._setup.vendor.parse_retry_after(answer.headers, time.time())
+        told = self._told_to_wait(answer)
         seconds = max(_SHORTEST_WAIT, 1.0 if told is None else told)
         self._held_off_until = time.monotonic() + seconds
         if self.sent == 1 and seconds > self._seconds / 2:
             raise LimitUsedUp(seconds)
+        if seconds > self.seconds_left:
+            raise OutOfTime(f"the rate limit lets nothing through for {seconds:.0f} s")
         self._sleep(seconds)
+
+    def _told_to_wait(self, answer: Answer) -> float | None:
+        """The seconds after which it may be tried again, as far as the answer says."""
+        told = seconds_in(answer.headers, "retry-after")
+        return self._setup.vendor.parse_retry_after(answer.headers, time.time()) if told is None else told
 
     def wait_for_the_limit(self) -> None:
         """Waits until a refusal is over that there was no time to wait for; raises OutOfTime as before."""
@@ -271,7 +285,7 @@ class Client:
 
     def _sleep(self, seconds: float) -> None:
         if seconds > self.seconds_left:
-            raise OutOfTime(f"the server lets nothing through for {seconds:.0f} s")
+            raise OutOfTime
         time.sleep(seconds)
 
 

@@ -16,10 +16,10 @@ from loyalty_gateway.app import load_contract
 from loyalty_gateway.config import Config
 from loyalty_gateway.contract_run.client import LimitUsedUp, Unreachable
 from loyalty_gateway.contract_run.reports import FORMATS
-from loyalty_gateway.contract_run.run import run
+from loyalty_gateway.contract_run.run import BrokenOff, run
 from loyalty_gateway.contract_run.setup import Setup, Wish, prepare
 from loyalty_gateway.contract_run.summary import tell
-from loyalty_gateway.contract_run.verdict import Report, plain
+from loyalty_gateway.contract_run.verdict import Report, plain, redacted
 from loyalty_gateway.problem import ConfigurationError
 from loyalty_gateway.vendor import Vendor
 
@@ -70,11 +70,9 @@ def contract(config: Config, vendors: Mapping[str, Vendor], asked: Asked, out: T
             f"the rate limit is used up for {limit.seconds:.0f} s more; nothing was moved, and there is no verdict"
         )
         raise ConfigurationError(asked.url, what) from limit
-    except KeyboardInterrupt as interrupt:
-        what = (
-            "the run was broken off, so there is no verdict; points were given back as far as that could be done"
-        )
-        raise ConfigurationError(asked.url, what) from interrupt
+    except BrokenOff as broken:
+        what = f"the run was broken off, so there is no verdict; {redacted(str(broken), setup.secrets())}"
+        raise ConfigurationError(asked.url, what) from broken
     values = plain(report, setup.secrets())
     tell(values, report, human, verbose=asked.verbose)
     if asked.format is not None:
@@ -93,13 +91,24 @@ def _setup(config: Config, vendors: Mapping[str, Vendor], asked: Asked) -> Setup
         raise ConfigurationError(f"--report {asked.format}", f"must be one of: {', '.join(FORMATS)}")
     if asked.output is not None and asked.format is None:
         raise ConfigurationError("--output", "needs --report, which says of what kind the file is")
-    if asked.output is not None:
-        # Before anything is moved.
-        _write(asked.output, "")
     vendor = vendors[asked.vendor]
     served = config.vendors.get(vendor.name)
     overlays = () if served is None else served.overlays
-    return prepare(config, vendor, load_contract(vendor, overlays, checks=bool(overlays)), asked.url, asked.wish)
+    setup = prepare(config, vendor, load_contract(vendor, overlays, checks=bool(overlays)), asked.url, asked.wish)
+    if asked.output is not None:
+        _check_writable(asked.output)
+    return setup
+
+
+def _check_writable(path: Path) -> None:
+    """Raises ConfigurationError before anything is moved, and changes nothing."""
+    was_there = path.exists()
+    try:
+        path.open("a").close()
+        if not was_there:
+            path.unlink()
+    except OSError as error:
+        raise ConfigurationError(f"--output {path}", f"cannot be written: {error.strerror}") from error
 
 
 def _write(path: Path, text: str) -> None:

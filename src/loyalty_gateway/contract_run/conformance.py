@@ -24,7 +24,6 @@ _PROMISES: Final[Mapping[str, str]] = {
 }
 _OF_ANSWERS: Final = ("status", "media type", "headers", "body")
 _MOST_TOLD: Final = 5
-_UNAVAILABLE: Final = 503
 
 
 class Judged(msgspec.Struct, kw_only=True):
@@ -77,9 +76,9 @@ class Conformance:
                 self._enter(operation, aspect, exchange, found, told)
             elif told is not None:
                 self._enter_as_published(operation, aspect, told)
-        status = exchange.answer.status
-        # That it can do nothing at the moment, a server may say where the document knows it.
-        if status != _UNAVAILABLE or str(status) not in self._corrected.statuses(*where):
+        # A server may have nothing to give for a moment; whether that passes is seen when it is asked again.
+        if not exchange.is_asked_again:
+            status = exchange.answer.status
             failed = [Finding("status", "", f"{status}")] if status >= 500 else []
             self._enter(operation, "server errors", exchange, failed, failed)
         if as_published is not None and as_published != with_overlay:

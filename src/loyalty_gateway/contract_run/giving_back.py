@@ -66,10 +66,12 @@ def give_back(stage: Stage, before: list[Before]) -> Returned:
             told.append(f"{who}: the balance could not be read, so no points were given back")
             wrong += told[-1:] if one.is_told else []
             continue
-        try:
-            left = [*_profile_back(stage, one), *_points_back(stage, one.customer, one.points)]
-        except Exception as error:  # noqa: BLE001 - the next customer's are given back nonetheless
-            left = [f"points could not be given back ({str(error) or type(error).__name__})"]
+        left: list[str] = []
+        for what, back in (("points", _points_back), ("the profile", _profile_back)):
+            try:
+                left += back(stage, one)
+            except Exception as error:  # noqa: BLE001 - what else there is, is given back nonetheless
+                left.append(f"{what} could not be given back ({str(error) or type(error).__name__})")
         wrong += left
         told += [f"{who}: {sentence}" for sentence in left]
         if not left:
@@ -97,17 +99,21 @@ def _profile_back(stage: Stage, before: Before) -> Iterator[str]:
         if field not in found.profile or found.profile[field] == was:
             continue
         update = CustomerUpdate(customer=stage.name(before.customer), changes={field: was})
-        for operation in stage.vendor.operations:
-            request = None
-            if operation.asks is CustomerUpdate and stage.setup.access(operation) is not None:
-                request = operation.said(update, stage.setup.options)
-            if request is not None:
-                if not is_success(stage.ask(operation, request).answer):
-                    yield f"{field} is another than before"
-                break
+        if not _is_changed(stage, update):
+            yield f"{field} is another than before"
 
 
-def _points_back(stage: Stage, customer: Customer, points: int) -> Iterator[str]:
+def _is_changed(stage: Stage, update: CustomerUpdate) -> bool:
+    for operation in stage.vendor.operations:
+        if operation.asks is CustomerUpdate and stage.setup.access(operation) is not None:
+            with suppress(CannotShow):
+                return is_success(stage.ask(operation, stage.said(operation, update)).answer)
+    return False
+
+
+def _points_back(stage: Stage, before: Before) -> Iterator[str]:
+    customer, points = before.customer, before.points
+    assert points is not None
     left = stage.balance(customer) - points
     for _ in range(_MOST_STEPS):
         if not left:

@@ -236,7 +236,10 @@ def list_pages(stage: Stage, operation: Operation) -> None:
 
 
 PEOPLE: Final[Mapping[Promise, tuple[str, Probe]]] = {
-    Promise.LOOK_UP: ("a customer is found by each of their names", look_up),
+    Promise.LOOK_UP: (
+        "a customer is found by each of their names, and told of as the vendor tells of everybody",
+        look_up,
+    ),
     Promise.CONFLICT: ("what is one customer's name is not another's", conflict),
     Promise.UPDATE: ("an update changes what it names and leaves the rest", update),
     Promise.HISTORY_PAGES: ("the history comes in its order, page by page", history_pages),

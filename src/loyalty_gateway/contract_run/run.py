@@ -48,6 +48,10 @@ OnProgress = Callable[[str, float], None]
 """Hears what is looked at, and which part of the time is over."""
 
 
+class BrokenOff(Exception):  # noqa: N818 - not an error of the program
+    """A run was interrupted."""
+
+
 def run(setup: Setup, *, seconds: float, seed: int, on_progress: OnProgress, rounds: int | None = None) -> Report:
     """Holds the server against the document and the vendor's behaviours, for at most so many seconds.
 
@@ -55,6 +59,7 @@ def run(setup: Setup, *, seconds: float, seed: int, on_progress: OnProgress, rou
 
     Raises:
         Unreachable: no connection could be made, so that nothing can be said.
+        BrokenOff: somebody interrupted it; what became of the points is the message.
         LimitUsedUp: nothing is let through for most of the time, before anything was moved.
         ConfigurationError: schemathesis is not installed.
     """
@@ -80,11 +85,14 @@ def run(setup: Setup, *, seconds: float, seed: int, on_progress: OnProgress, rou
     )
     try:
         before = before_all(stage)
+        is_broken_off = False
         try:
             checks = check_behaviours(stage, note)
             client.allow(began + whole, _FOR_ALL_CHECKS)
             _documented(stage, conformance, note)
             _generated(stage, conformance, generator, note, rounds)
+        except KeyboardInterrupt:
+            is_broken_off = True
         finally:
             # What was moved is given back whatever happened, and even if something took longer than it should.
             client.allow(max(began + seconds, time.monotonic() + giving_back))
@@ -92,6 +100,8 @@ def run(setup: Setup, *, seconds: float, seed: int, on_progress: OnProgress, rou
             returned = give_back(stage, before)
     finally:
         client.close()
+    if is_broken_off:
+        raise BrokenOff("; ".join(returned.told))
     return Report(
         vendor=setup.vendor.name,
         title=setup.vendor.title,

@@ -209,8 +209,9 @@ def _effect(word: str, was: Any, now: Any, *, is_request: bool) -> tuple[bool, b
         case "style" | "explode":
             return True, True
         case "default":
-            # What is left out means another thing now, to those who may leave it out and to those who read.
-            return is_request, True
+            # What is left out means another thing now, to those who may leave it out and to those who read; where
+            # nothing was said before, it may have meant that all along.
+            return is_request and was is not None, was is not None
         case "additionalProperties" if not is_request:
             # Fields of an answer that nobody knows are passed over, as added ones are.
             return _is_narrower(word, was, now), False

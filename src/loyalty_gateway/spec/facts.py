@@ -73,7 +73,9 @@ class _Collector:
 
     def bodies(self, holder: Mapping[str, Any], above: str, *, required: bool) -> None:
         """A body of each media type; the place of JSON is ``body``, and any other type is named in it."""
-        for media_type, content in holder.get("content", {}).items():
+        for told, content in holder.get("content", {}).items():
+            # A character set is no other type.
+            media_type = told.partition(";")[0].strip()
             where = f"{above}/body" if media_type == _JSON else f"{above}/body {escaped(media_type)}"
             self.values([content.get("schema", {})], where, required=required)
             self.told[where]["media type"] = media_type

@@ -35,19 +35,31 @@ def read_exchanges(path: Path, on_unreadable: Callable[[Unreadable], None] | Non
         raise ConfigurationError(error.where, error.what) from error
 
 
+class _Counted:
+    """How many entries could not be read; of the first, where it stands and what is wrong."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: tuple[str, str] | None = None
+
+    def add(self, unreadable: Unreadable) -> None:
+        self.count += 1
+        self.first = self.first or (unreadable.where, unreadable.what)
+
+
 def judge_files(files: Sequence[Path], traffic: Traffic) -> Report:
     """What the recordings show; entries that cannot be read are counted.
 
     Raises:
         ConfigurationError: a file cannot be read, or none of its entries; or no exchange is any vendor's.
     """
-    unreadable: list[Unreadable] = []
+    unreadable = _Counted()
     for path in files:
-        for exchange in read_exchanges(path, unreadable.append):
+        for exchange in read_exchanges(path, unreadable.add):
             traffic.add(exchange)
-    report = msgspec.structs.replace(traffic.report(), unreadable=len(unreadable))
-    if not report.exchanges and unreadable:
-        raise ConfigurationError(unreadable[0].where, unreadable[0].what)
+    report = msgspec.structs.replace(traffic.report(), unreadable=unreadable.count)
+    if not report.exchanges and unreadable.first is not None:
+        raise ConfigurationError(*unreadable.first)
     if not report.exchanges:
         seen = counted(report.others, "exchange")
         what = f"nothing was judged: {seen}, and no vendor's; --vendor names whose all are"
@@ -56,9 +68,9 @@ def judge_files(files: Sequence[Path], traffic: Traffic) -> Report:
 
 
 def tell(report: Report, out: TextIO, *, as_json: bool) -> bool:
-    """Prints the report; whether there is nothing to be found."""
+    """Prints the report; whether there is nothing to be found, and nothing that could not be looked at."""
     (render_json if as_json else render_report)(report, out)
-    return not report.findings
+    return not report.findings and not report.unreadable
 
 
 def write_archive(folder: Path, file: Path) -> tuple[int, int]:
@@ -68,15 +80,15 @@ def write_archive(folder: Path, file: Path) -> tuple[int, int]:
     """
     if not folder.is_dir():
         raise ConfigurationError(str(folder), "is no folder; is it the recording.folder of a gateway?")
-    unreadable: list[Unreadable] = []
+    unreadable = _Counted()
     new = file.with_name(f"{file.name}.new")
     try:
         try:
             with new.open("wb") as out:
-                count = write_har(kept_exchanges(folder, unreadable.append), out)
+                count = write_har(kept_exchanges(folder, unreadable.add), out)
             new.replace(file)
         finally:
             new.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigurationError(str(file), f"cannot be written: {error.strerror}") from error
-    return count, len(unreadable)
+    return count, unreadable.count

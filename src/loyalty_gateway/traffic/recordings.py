@@ -52,8 +52,9 @@ class Recordings:
                 raise ConfigurationError("recording.folder", f"{self._folder} cannot be written")
             for left in self._folder.glob(f"{_FINDINGS}*.new"):
                 # A gateway was killed while it wrote; one that lives writes for an instant.
-                if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
-                    left.unlink(missing_ok=True)
+                with suppress(FileNotFoundError):
+                    if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
+                        left.unlink()
         except OSError as error:
             what = f"{self._folder} cannot be made: {error.strerror}"
             raise ConfigurationError("recording.folder", what) from error
@@ -114,12 +115,13 @@ class Recordings:
 
         ``coming`` are the bytes that are about to be written beside them.
         """
-        patterns = (f"{_EXCHANGES}*.ndjson", f"{_FINDINGS}*.json", f"{_FINDINGS}*.new")
+        patterns = (f"{_EXCHANGES}*.ndjson", f"{_FINDINGS}*.json")
         paths = [path for pattern in patterns for path in sorted(self._folder.glob(pattern))]
         sizes = {path: _size(path) for path in paths}
         own = {self._path, self._folder / f"{_FINDINGS}{self._run}.json"}
         room = self._largest_bytes - self._share - coming
-        whole = sum(sizes.values())
+        # What another gateway is writing counts, and is left to it.
+        whole = sum(sizes.values()) + sum(map(_size, self._folder.glob(f"{_FINDINGS}*.new")))
         for path in paths:
             if whole <= room:
                 break
