@@ -33,8 +33,6 @@ from loyalty_gateway.spec import Contract
 from loyalty_gateway.spec.judge import Spoken
 from loyalty_gateway.vendor import Operation, Promise, Shown, Vendor, discover
 
-pytestmark = NOT_TRACED
-
 Held = Callable[..., Report]
 
 
@@ -196,6 +194,7 @@ _ALWAYS = 12
 """So many of the wrong servers are found out in every run of the tests, and all of them in the slow suite."""
 
 
+@NOT_TRACED
 @pytest.mark.parametrize(
     "wrong",
     [

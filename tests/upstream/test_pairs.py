@@ -11,13 +11,11 @@ import httpx
 import pytest
 from pairing import JANE, NADIA, OMAR, UPSTREAMS, Pair, Upstream, both_served, conforming, documented, lines
 
-from conftest import NOT_TRACED, Served
+from conftest import Served
 from dialects import BOTH_CUSTOMERS, DIALECTS, Dialect
 from loyalty_gateway.spec import Contract
 from loyalty_gateway.vendor import Vendor
 from stores import SqliteFile
-
-pytestmark = NOT_TRACED
 
 _KEYS = count(1)
 _MARK = re.compile(r" \[lg-[A-Z2-7]{16}\]$")
