@@ -73,6 +73,10 @@ def contract(config: Config, vendors: Mapping[str, Vendor], asked: Asked, out: T
     except BrokenOff as broken:
         what = f"the run was broken off, so there is no verdict; {redacted(str(broken), setup.secrets())}"
         raise ConfigurationError(asked.url, what) from broken
+    except KeyboardInterrupt as interrupt:
+        # Before anything was moved, or once more while it was given back.
+        what = "the run was broken off, so there is no verdict; what had been moved may not have been given back"
+        raise ConfigurationError(asked.url, what) from interrupt
     values = plain(report, setup.secrets())
     tell(values, report, human, verbose=asked.verbose)
     if asked.format is not None:
