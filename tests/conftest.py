@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -42,8 +43,20 @@ ROOT = Path(__file__).parents[1]
 DEMO: dict[str, Any] = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
 
 
+_TRACED_OF_A_FAMILY = 3
+
 NOT_TRACED = pytest.mark.not_traced
 """For tests that go the same ways again and again: to trace which lines they reach takes longer than they do."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of each family the first members alone are traced: the others go the same ways, with other values."""
+    members: Counter[tuple[Path, str]] = Counter()
+    for item in items:
+        family = item.path, item.name.partition("[")[0]
+        members[family] += 1
+        if members[family] > _TRACED_OF_A_FAMILY:
+            item.add_marker(NOT_TRACED)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -20,6 +20,7 @@ from loyalty_gateway.spec import Contract, Document
 from loyalty_gateway.spec.changes import Change, Side, changes, operations_of
 from loyalty_gateway.spec.document import Action, apply, has_target, read_published
 from loyalty_gateway.spec.overwritten import Overwritten, overwritten
+from loyalty_gateway.spec.references import without_broken_references
 from loyalty_gateway.vendor import Vendor
 
 _HOLDING: Final = frozenset({"status", "media type", "header", "field"})
@@ -91,7 +92,7 @@ def _compared(document: Document, new: Path, vendor: Vendor, config: Config) -> 
     if not isinstance(published.get("paths"), dict):
         raise ConfigurationError(str(new), "has no paths; is it an OpenAPI document?")
     current, actions = _corrected(document, published)
-    changed = changes(document.corrected, current)
+    changed = changes(document.corrected, without_broken_references(current))
     comparison = Comparison(
         vendor=vendor.name,
         changes=changed,
@@ -140,7 +141,7 @@ def _applied(action: Action, document: dict[str, Any], gone: Iterable[tuple[str,
 def _hidden(document: Document, published: dict[str, Any], told: Iterable[Change]) -> list[Change]:
     """The changes of the document as published that are not told as changes of the corrected one."""
     names = document.corrected["paths"]
-    old, new = _with_names(document.published, names), _with_names(published, names)
+    old, new = (_with_names(without_broken_references(one), names) for one in (document.published, published))
     known = {_key(change) for change in told}
     # What the vendor now says as the overlay has long done is no news.
     news = {(change.operation, change.where) for change in changes(document.corrected, new)}

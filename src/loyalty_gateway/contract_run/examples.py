@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from loyalty_gateway.contract_run.stage import CannotShow, Stage
-from loyalty_gateway.spec.document import resolved
 from loyalty_gateway.spec.judge import Spoken, as_text
+from loyalty_gateway.spec.references import resolved
 from loyalty_gateway.vendor import Operation
 
 

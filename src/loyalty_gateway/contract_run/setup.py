@@ -11,7 +11,7 @@ from loyalty_gateway.backend_config import is_server_url
 from loyalty_gateway.config import Config
 from loyalty_gateway.problem import ConfigurationError
 from loyalty_gateway.spec import Contract, OperationContract
-from loyalty_gateway.spec.document import resolved
+from loyalty_gateway.spec.references import resolved
 from loyalty_gateway.upstream.credentials import Presented, presented, ways_to_present
 from loyalty_gateway.vendor import Operation, Vendor
 

@@ -26,6 +26,7 @@ from werkzeug.datastructures import Headers, ImmutableMultiDict
 
 from loyalty_gateway.problem import ConfigurationError, Violation
 from loyalty_gateway.spec.document import Document
+from loyalty_gateway.spec.references import broken_references
 from loyalty_gateway.spec.validity import invalid_places
 
 MOST_VIOLATIONS: Final = 100
@@ -63,6 +64,9 @@ class Authority:
             ),
             security_provider_factory=_SettledSecurity(),
         )
+        name = f"{document.name} (with overlay)"
+        for place, what in broken_references(document.corrected).items():
+            raise ConfigurationError(f"{name} {place}", what)
         if not checks:
             config = replace(config, spec_validator_cls=None)
         try:
@@ -70,7 +74,7 @@ class Authority:
         except Exception as error:  # whatever openapi-spec-validator or the schema library raises
             place, message = next(iter(invalid_places(document.corrected)), ("/", str(error)))
             what = f"not valid OpenAPI at {place}: {message}"
-            raise ConfigurationError(f"{document.name} (with overlay)", what) from error
+            raise ConfigurationError(name, what) from error
 
     def request_violations(self, request: "AuthorityRequest") -> tuple[Violation, ...]:
         """The constraints that the request does not keep, at most ``MOST_VIOLATIONS``; empty for a valid one."""

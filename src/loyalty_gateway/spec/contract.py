@@ -15,7 +15,8 @@ from openapi_schema_validator import OAS31Validator
 
 from loyalty_gateway.problem import ConfigurationError, Violation
 from loyalty_gateway.spec.authority import Authority, AuthorityRequest, AuthorityResponse, Defect
-from loyalty_gateway.spec.document import Document, resolved
+from loyalty_gateway.spec.document import Document
+from loyalty_gateway.spec.references import resolved
 from loyalty_gateway.vendor import Answer, Request
 
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
@@ -39,7 +40,9 @@ class Requirement(msgspec.Struct, frozen=True):
 
 
 class Contract:
-    """A vendor's corrected document with each operation compiled; ``names`` are those of its fields.
+    """A vendor's corrected document with each operation compiled.
+
+    ``names`` are those of its parameters and fields, and ``words`` the texts that it lists as values.
 
     Args:
         document: the document.
@@ -58,6 +61,7 @@ class Contract:
             for contract in _operations(_explicit(document.corrected), document.name, authority)
         }
         self.names = frozenset(_names(document.corrected))
+        self.words = frozenset(_words(document.corrected))
 
     def place(self, steps: Iterable[str | int]) -> str:
         """A place in a body, without a word of whoever sent it: ``*`` for a name that the document has not."""
@@ -260,19 +264,31 @@ class _CompiledResponse(msgspec.Struct, frozen=True, kw_only=True):
         return is_valid is not None and is_valid(value)
 
 
-def _names(node: Any) -> Iterator[str]:
-    """The names of all parameters and fields."""
-    match node:
-        case list():
-            for child in node:
-                yield from _names(child)
-        case dict():
-            if isinstance(node.get("in"), str) and isinstance(node.get("name"), str):
-                yield node["name"]
-            if isinstance(node.get("properties"), dict):
-                yield from node["properties"]
-            for child in node.values():
-                yield from _names(child)
+def _names(document: dict[str, Any]) -> Iterator[str]:
+    for node in _mappings(document):
+        if isinstance(node.get("in"), str) and isinstance(node.get("name"), str):
+            yield node["name"]
+        if isinstance(node.get("properties"), dict):
+            yield from node["properties"]
+
+
+def _words(document: dict[str, Any]) -> Iterator[str]:
+    for node in _mappings(document):
+        listed = node.get("enum")
+        told = (*(listed if isinstance(listed, list) else ()), node.get("const"))
+        yield from (word for word in told if isinstance(word, str))
+
+
+def _mappings(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """All there are in the document, itself first."""
+    waiting: list[Any] = [document]
+    while waiting:
+        match waiting.pop():
+            case dict() as node:
+                yield node
+                waiting += node.values()
+            case list() as nodes:
+                waiting += nodes
 
 
 def _operations(document: dict[str, Any], name: str, authority: Authority) -> Iterator[OperationContract]:

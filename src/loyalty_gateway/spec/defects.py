@@ -7,8 +7,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from openapi_schema_validator import OAS30Validator, OAS31Validator
 
-from loyalty_gateway.spec.document import Action, Document, apply, escaped, resolved
+from loyalty_gateway.spec.document import Action, Document, apply
 from loyalty_gateway.spec.fields import Fields
+from loyalty_gateway.spec.references import broken_references, escaped, resolved, without_broken_references
 from loyalty_gateway.spec.validity import invalid_places
 
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
@@ -80,11 +81,14 @@ def _fingerprints(name: str, found: Iterable[_Found]) -> Iterator[str]:
 
 
 def _invalid(document: dict[str, Any]) -> Iterator[_Found]:
-    for place, message in invalid_places(document):
+    for place, what in broken_references(document).items():
+        yield _Found(place, "reference", what)
+    for place, message in invalid_places(without_broken_references(document)):
         yield _Found(place, "openapi", f"not valid OpenAPI {document['openapi']}: {message}")
 
 
-def _defects(document: dict[str, Any]) -> Iterator[_Found]:
+def _defects(published: dict[str, Any]) -> Iterator[_Found]:
+    document = without_broken_references(published)
     for index, server in enumerate(document.get("servers", ())):
         if not server.get("url"):
             yield _Found(f"/servers/{index}", "server-address", "the server has no address")

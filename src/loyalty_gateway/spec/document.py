@@ -12,8 +12,8 @@ from loyalty_gateway.problem import ConfigurationError
 from loyalty_gateway.vendor import Evidence
 
 _DEPTH_OF_SOURCE_TREE = 2
-_PROSE = frozenset({"description", "summary", "title"})
-_OF_NAMES = frozenset({"headers", "parameters", "patternProperties", "properties", "responses", "schemas"})
+_MERGE = "tag:yaml.org,2002:merge"
+_TEXT = "tag:yaml.org,2002:str"
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,19 +67,8 @@ def load_document(name: str, folder: Path, further_overlays: tuple[str, ...] = (
 
 
 def read_published(path: Path) -> dict[str, Any]:
-    """A document as somebody publishes it, statuses that are written as numbers among it; raises as above."""
-    published: dict[str, Any] = _with_text_keys(_read_yaml(path))
-    return published
-
-
-def _with_text_keys(node: Any) -> Any:
-    match node:
-        case dict():
-            return {str(key): _with_text_keys(child) for key, child in node.items()}
-        case list():
-            return [_with_text_keys(child) for child in node]
-        case _:
-            return node
+    """A document as somebody publishes it; raises as above."""
+    return _read_yaml(path)
 
 
 def has_target(action: Action, document: dict[str, Any]) -> bool:
@@ -103,48 +92,6 @@ def apply(action: Action, document: dict[str, Any]) -> dict[str, Any]:
             action.where, f"changes nothing; is the target {action.target} still in the document?"
         )
     return changed
-
-
-def resolved(document: dict[str, Any], node: dict[str, Any] | None) -> dict[str, Any]:
-    """The node itself, or what its local ``$ref`` points to."""
-    while node and "$ref" in node:
-        target: Any = document
-        for part in node["$ref"].removeprefix("#/").split("/"):
-            target = target[part.replace("~1", "/").replace("~0", "~")]
-        node = target
-    return node or {}
-
-
-def meant(document: dict[str, Any], node: Any, within: tuple[str, ...] = (), *, names: bool = False) -> Any:
-    """What a node says without prose and extensions, and with what it refers to, but for references to itself.
-
-    Args:
-        document: where references are looked up.
-        node: any node of it.
-        within: the references through which the node was come to.
-        names: whether the node's keys are names that somebody chose, and have no meaning in OpenAPI.
-    """
-    match node:
-        case list():
-            return [meant(document, child, within) for child in node]
-        case {"$ref": str(reference), **beside} if not names:
-            if reference in within:
-                return node
-            there = meant(document, resolved(document, {"$ref": reference}), (*within, reference))
-            return there | meant(document, beside, within)
-        case dict():
-            return {
-                key: meant(document, child, within, names=key in _OF_NAMES and not names)
-                for key, child in node.items()
-                if names or not (key in _PROSE or key.startswith("x-"))
-            }
-        case _:
-            return node
-
-
-def escaped(name: str) -> str:
-    """The name as a step of a JSON pointer."""
-    return name.replace("~", "~0").replace("/", "~1")
 
 
 def _read_actions(path: Path) -> list[Action]:
@@ -190,7 +137,13 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 class _JsonLoader(yaml.CSafeLoader):
-    """Reads YAML as JSON has it: a date in an example stays a string."""
+    """Reads YAML as JSON has it: names are texts, a status written as a number too, and so are dates."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        for name, _ in node.value:
+            if isinstance(name, yaml.ScalarNode) and name.tag != _MERGE:
+                name.tag = _TEXT
+        return super().construct_mapping(node, deep=deep)
 
 
 _JsonLoader.yaml_implicit_resolvers = {

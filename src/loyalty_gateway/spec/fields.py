@@ -6,7 +6,7 @@ from typing import Any
 from jsonschema_rs import Draft202012Validator
 
 from loyalty_gateway.spec.contract import OperationContract
-from loyalty_gateway.spec.document import resolved
+from loyalty_gateway.spec.references import resolved
 
 Step = str | int
 Place = tuple[Step, ...]

@@ -10,6 +10,7 @@ from jsonschema.exceptions import ValidationError
 from openapi_schema_validator import OAS30Validator, OAS31Validator
 from referencing.exceptions import Unresolvable
 
+from loyalty_gateway.spec.references import resolved
 from loyalty_gateway.vendor import Answer
 
 _MOST_FINDINGS: Final = 50
@@ -97,7 +98,7 @@ class Judge:
                 yield from self._broken(schema, self._meant(schema, given), place, name)
             elif parameter.get("required"):
                 yield Finding(place, name, "required")
-        body = self._resolved(operation.get("requestBody", {}))
+        body = resolved(self._document, operation.get("requestBody", {}))
         content = body.get("content", {})
         if spoken.body is msgspec.UNSET:
             if body.get("required"):
@@ -127,7 +128,7 @@ class Judge:
             return
         for name, header in response.get("headers", {}).items():
             reached.add("headers")
-            yield from self._of_header(name, self._resolved(header), answer.headers.get(name.lower()))
+            yield from self._of_header(name, resolved(self._document, header), answer.headers.get(name.lower()))
         content = response.get("content", {})
         is_empty = answer.text is None and answer.body is msgspec.UNSET
         if is_empty or not content:
@@ -161,7 +162,7 @@ class Judge:
             if parameter.get("required") and place != "path":
                 found.add(Finding(place, name, "required"))
             found |= set(self._constraints(parameter.get("schema", {}), place, name))
-        for content in self._resolved(operation.get("requestBody", {})).get("content", {}).values():
+        for content in resolved(self._document, operation.get("requestBody", {})).get("content", {}).values():
             found |= set(self._constraints(content.get("schema", {}), "body", ""))
         return frozenset(found)
 
@@ -173,7 +174,9 @@ class Judge:
         found = set()
         for name, header in response.get("headers", {}).items():
             if answer is None or name.lower() in answer.headers:
-                found |= set(self._constraints(self._resolved(header).get("schema", {}), "headers", name))
+                found |= set(
+                    self._constraints(resolved(self._document, header).get("schema", {}), "headers", name)
+                )
         value: Any = _ANYTHING
         if answer is not None:
             value = answer.body if answer.text is None else answer.text
@@ -188,7 +191,7 @@ class Judge:
         """The constraints of a schema, only those that the value meets where one is given."""
         if not isinstance(schema, dict) or depth > _DEEPEST:
             return
-        schema = self._resolved(schema)
+        schema = resolved(self._document, schema)
         yield from (Finding(aspect, place.strip(), keyword) for keyword in schema if keyword in _CONSTRAINTS)
         if schema.get("additionalProperties") is False:
             yield Finding(aspect, place.strip(), "additionalProperties")
@@ -216,20 +219,13 @@ class Judge:
     def _response(self, method: str, template: str, status: int) -> dict[str, Any] | None:
         responses = (self._operation(method, template) or {}).get("responses", {})
         declared = responses.get(str(status)) or responses.get(f"{status // 100}XX") or responses.get("default")
-        return None if declared is None else self._resolved(declared)
+        return None if declared is None else resolved(self._document, declared)
 
     def _parameters(self, template: str, operation: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         shared = self._document.get("paths", {}).get(template, {}).get("parameters", ())
-        yield from (self._resolved(parameter) for parameter in (*shared, *operation.get("parameters", ())))
-
-    def _resolved(self, node: dict[str, Any]) -> dict[str, Any]:
-        while "$ref" in node:
-            target: Any = self._document
-            for part in node["$ref"].removeprefix("#/").split("/"):
-                # Between two actions of an overlay a reference may lead nowhere, and says nothing then.
-                target = target.get(part.replace("~1", "/").replace("~0", "~"), {})
-            node = target
-        return node
+        yield from (
+            resolved(self._document, parameter) for parameter in (*shared, *operation.get("parameters", ()))
+        )
 
     def _broken(self, schema: dict[str, Any], value: Any, aspect: str, place: str) -> Iterator[Finding]:
         try:
@@ -262,7 +258,7 @@ class Judge:
         return text == "true" if "boolean" in kinds and text in {"true", "false"} else text
 
     def _kinds(self, schema: Any, depth: int) -> Iterator[str]:
-        schema = self._resolved(schema) if isinstance(schema, dict) else {}
+        schema = resolved(self._document, schema) if isinstance(schema, dict) else {}
         kind = schema.get("type", ())
         yield from (kind,) if isinstance(kind, str) else kind
         if depth < _DEEPEST:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from loyalty_gateway.spec.document import escaped, meant
+from loyalty_gateway.spec.references import escaped, meant
 
 # An action that is the first to name something there touches that name, and not what others stand beside it.
 _OF_NAMES: Final = frozenset(

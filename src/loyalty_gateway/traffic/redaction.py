@@ -63,7 +63,7 @@ class Redactor:
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
         self._names = judge.contract.names
-        self._words = frozenset(_words(judge.contract.document.corrected))
+        self._words = judge.contract.words
         self._keys = frozenset(
             scheme.key.lower()
             for operation in judge.contract.operations.values()
@@ -183,21 +183,6 @@ def _secrets(exchange: Exchange, keys: Collection[str]) -> Iterator[str]:
 
 def _pairs(exchange: Exchange) -> list[tuple[str, str]]:
     return parse_qsl(exchange.query, keep_blank_values=True)
-
-
-def _words(node: Any) -> Iterator[str]:
-    """What a document itself lists as values."""
-    match node:
-        case list():
-            for child in node:
-                yield from _words(child)
-        case dict():
-            listed = node.get("enum")
-            for word in (*(listed if isinstance(listed, list) else ()), node.get("const")):
-                if isinstance(word, str):
-                    yield word
-            for child in node.values():
-                yield from _words(child)
 
 
 def _at(value: Any, place: Place) -> Any:

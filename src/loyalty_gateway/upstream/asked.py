@@ -13,6 +13,7 @@ import msgspec
 from loyalty_gateway.adjustment import Adjustment
 from loyalty_gateway.problem import Problem
 from loyalty_gateway.spec import Contract, OperationContract
+from loyalty_gateway.spec.references import resolved
 from loyalty_gateway.upstream.loss import parts
 from loyalty_gateway.upstream.phrasebook import as_received
 from loyalty_gateway.vendor import Operation, ValidRequest, Vendor
@@ -92,7 +93,7 @@ def _contents(document: dict[str, Any], operation_id: str) -> Iterator[tuple[str
     for path_item in document["paths"].values():
         for operation in path_item.values():
             if isinstance(operation, dict) and operation.get("operationId") == operation_id:
-                yield from _resolved(document, operation.get("requestBody", {})).get("content", {}).items()
+                yield from resolved(document, operation.get("requestBody", {})).get("content", {}).items()
 
 
 def _examples(
@@ -101,7 +102,7 @@ def _examples(
     """The documented bodies, and one with every field."""
     told = [
         content.get("example"),
-        *(_resolved(document, one).get("value") for one in content.get("examples", {}).values()),
+        *(resolved(document, one).get("value") for one in content.get("examples", {}).values()),
     ]
     yield from (example for example in told if isinstance(example, dict))
     yield {name: next(iter(_values(document, schemas)), None) for name, schemas in fields.items()}
@@ -127,7 +128,7 @@ def _all_of(document: dict[str, Any], schema: Any, depth: int = 0) -> Iterator[d
         return
     yield schema
     if "$ref" in schema:
-        yield from _all_of(document, _resolved(document, schema), depth + 1)
+        yield from _all_of(document, resolved(document, schema), depth + 1)
     for keyword in ("allOf", "anyOf", "oneOf"):
         for part in schema.get(keyword, ()):
             yield from _all_of(document, part, depth + 1)
@@ -156,13 +157,3 @@ def _values(document: dict[str, Any], schemas: Sequence[Any]) -> list[Any]:
 
 def _told(schema: Mapping[str, Any], *keywords: str) -> list[Any]:
     return [schema[keyword] for keyword in keywords if keyword in schema]
-
-
-def _resolved(document: dict[str, Any], node: Any) -> dict[str, Any]:
-    """The node itself, or what its local ``$ref`` points to."""
-    while isinstance(node, dict) and "$ref" in node:
-        target: Any = document
-        for step in node["$ref"].removeprefix("#/").split("/"):
-            target = target[step.replace("~1", "/").replace("~0", "~")]
-        node = target
-    return node if isinstance(node, dict) else {}
