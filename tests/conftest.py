@@ -59,17 +59,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(NOT_TRACED)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Stops coverage for a test that is not traced, before threads are begun for it: each goes on as it began."""
-    coverage = Coverage.current() if item.get_closest_marker("not_traced") else None
-    if coverage is not None:
+_paused: list[Coverage] = []
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> None:
+    """Stops coverage before tests that are not traced; each of their threads goes on as it began."""
+    is_traced = item.get_closest_marker("not_traced") is None
+    if is_traced and _paused:
+        _paused.pop().start()
+    elif not is_traced and not _paused and (coverage := Coverage.current()) is not None:
+        # Not begun again until it is wanted, since either takes longer than many a test.
         coverage.stop()
-    try:
-        return (yield)
-    finally:
-        if coverage is not None:
-            coverage.start()
+        _paused.append(coverage)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

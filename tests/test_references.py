@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from conftest import NOT_TRACED
 from loyalty_gateway.app import load_contract
 from loyalty_gateway.check import located_defects
 from loyalty_gateway.problem import ConfigurationError
@@ -87,6 +88,7 @@ def _with_reference(path: Path, reference: str) -> None:
     path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
 
 
+@NOT_TRACED
 @pytest.mark.parametrize(("name", "reference"), [*zip(_VENDORS, dict(_BROKEN), strict=True)])
 def test_a_document_that_refers_to_nothing_is_a_defect_a_new_version_not_to_be_used_and_not_served(
     vendors: dict[str, Vendor], specs: Path, name: str, reference: str
