@@ -65,13 +65,15 @@ _paused: list[Coverage] = []
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> None:
     """Stops coverage before tests that are not traced; each of their threads goes on as it began."""
-    is_traced = item.get_closest_marker("not_traced") is None
-    if is_traced and _paused:
-        _paused.pop().start()
-    elif not is_traced and not _paused and (coverage := Coverage.current()) is not None:
-        # Not begun again until it is wanted, since either takes longer than many a test.
-        coverage.stop()
-        _paused.append(coverage)
+    if item.get_closest_marker("not_traced") is None:
+        while _paused:
+            _paused.pop().start()
+    else:
+        # A worker has two, of which the lower one goes on where the upper one stops. They are not begun again until
+        # they are wanted, since that takes longer than many a test.
+        while (coverage := Coverage.current()) is not None:
+            coverage.stop()
+            _paused.append(coverage)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

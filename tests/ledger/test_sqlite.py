@@ -16,6 +16,7 @@ from opened import DEMO, JANE, JANES_EMAIL, NOBODY, OMAR, Opened, codes, instruc
 
 from loyalty_gateway.adjustment import Everyone
 from loyalty_gateway.customer import CustomerQuery
+from loyalty_gateway.ledger import sqlite
 from loyalty_gateway.ledger.sqlite import SqliteLedger
 from loyalty_gateway.ledger.sqlite_schema import MIGRATIONS
 from loyalty_gateway.problem import Code, ConfigurationError, Problem
@@ -25,6 +26,12 @@ from stores import SqliteFile
 @pytest.fixture
 def file(tmp_path: Path) -> SqliteFile:
     return SqliteFile(tmp_path / "ledger.db")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits for whoever holds the file a moment only."""
+    monkeypatch.setattr(sqlite, "_BESIDE_BUSY_TIMEOUT_MILLISECONDS", 100)
 
 
 @pytest.fixture
@@ -205,6 +212,7 @@ def test_a_ledger_that_may_only_be_read_for_a_while_is_unavailable_for_writing(
     assert unfolded(opened) == []
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_ledger_that_somebody_else_holds_is_busy_and_then_at_hand_again(
     opened: Opened, file: SqliteFile
 ) -> None:
@@ -223,6 +231,7 @@ def test_a_ledger_that_somebody_else_holds_is_busy_and_then_at_hand_again(
     assert not opened.adjust(instruction(JANE, 10, "k")).replayed
 
 
+@pytest.mark.usefixtures("impatient")
 def test_enrolling_in_a_ledger_that_somebody_else_holds_is_busy(opened: Opened, file: SqliteFile) -> None:
     other = sqlite3.connect(file.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
