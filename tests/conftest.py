@@ -69,8 +69,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> None:
         while _paused:
             _paused.pop().start()
     else:
-        # A worker has two, of which the lower one goes on where the upper one stops. They are begun again when they
-        # are wanted, and not before: that takes longer than many a test.
+        # A worker has two, of which the lower one goes on where the upper one stops. They are begun again when it
+        # is wanted, and not before: that takes longer than many a test.
         while (coverage := Coverage.current()) is not None:
             coverage.stop()
             _paused.append(coverage)
