@@ -20,7 +20,7 @@ import msgspec
 import pytest
 from starlette.testclient import TestClient
 
-from conftest import NOT_TRACED, Gateway, Served, StartGateway, demo_config, serving
+from conftest import Gateway, Served, StartGateway, demo_config, serving
 from loyalty_gateway.adjustment import Adjustment, CustomerReference, Instruction, Receipt
 from loyalty_gateway.app import create_app
 from loyalty_gateway.config import parse_config
@@ -29,8 +29,6 @@ from loyalty_gateway.problem import Code, Problem
 from loyalty_gateway.spec import Contract
 from loyalty_gateway.vendor import Request, Vendor, discover
 from stores import PostgresDatabase, PostgresServer, SqliteFile
-
-pytestmark = NOT_TRACED
 
 _JANE = "shopify:6789012345"
 _JSON = {"content-type": "application/json"}

@@ -12,7 +12,6 @@ import pytest
 import yaml
 from openapi_core import OpenAPI
 
-from conftest import NOT_TRACED
 from loyalty_gateway.app import load_contract
 from loyalty_gateway.body import parse_json
 from loyalty_gateway.problem import ConfigurationError
@@ -21,8 +20,6 @@ from loyalty_gateway.spec.defects import published_defects
 from loyalty_gateway.spec.document import apply
 from loyalty_gateway.vendor import Evidence, Request, Vendor, discover
 from test_bad_input import Case, every
-
-pytestmark = NOT_TRACED
 
 _VENDORS = sorted(discover())
 _OPERATIONS = [(name, operation.id) for name, vendor in discover().items() for operation in vendor.operations]

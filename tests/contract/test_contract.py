@@ -20,7 +20,7 @@ from generated import Carried, Sent, Subject
 from starlette.testclient import TestClient
 from telling import untruths, variants, without_each
 
-from conftest import NOT_TRACED, Gateway
+from conftest import Gateway
 from loyalty_gateway.adjustment import (
     OWN_NAMESPACE,
     Adjustment,
@@ -54,8 +54,6 @@ from loyalty_gateway.problem import Code, Problem
 from loyalty_gateway.spec import Contract, load_document, specs_folder
 from loyalty_gateway.vendor import Answer, Evidence, Operation, Request, Task, Vendor, discover
 from stores import SqliteFile
-
-pytestmark = NOT_TRACED
 
 _PLENTY = 10**9
 _FEWEST_BEHAVIOURS = 3

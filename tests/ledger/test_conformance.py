@@ -10,11 +10,8 @@ from broken import BREAKAGES, NOTHING_BROKEN, Breakage, broken_store
 from conformance import CHECKS, Check, with_customers
 from opened import Opened
 
-from conftest import NOT_TRACED
 from loyalty_gateway.problem import ConfigurationError, Problem
 from stores import SqliteFile, Store
-
-pytestmark = NOT_TRACED
 
 _NOTICED = (AssertionError, Problem, TimeoutError, ValueError, sqlite3.Error, ConfigurationError)
 """How a check ends that does not find what was promised; anything else is a mistake of the check or the fault."""

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from faulty import CREDENTIALS, HTML, MOUNTS, UPSTREAMS, Fault, FaultyServer, Shim, refusal_of, shim, told_by
 
-from conftest import NOT_TRACED, Served, demo_config, serving
+from conftest import Served, demo_config, serving
 from dialects import DIALECTS, Dialect
 from loyalty_gateway.adjustment import Adjustment, CustomerReference, Lifetime
 from loyalty_gateway.customer import HistoryQuery
@@ -29,8 +29,6 @@ from loyalty_gateway.upstream.connections import NotSent, Unclear
 from loyalty_gateway.upstream.server import Limits, Server
 from loyalty_gateway.vendor import Vendor
 from stores import SqliteFile
-
-pytestmark = NOT_TRACED
 
 _CLIENTS = [dialect for dialect in DIALECTS if dialect.name in {"yotpo loyalty", "loyaltylion"}]
 _BY_VENDOR = {dialect.name.split()[0]: dialect for dialect in DIALECTS if dialect.name != "salla everyone"}
