@@ -18,7 +18,7 @@ from loyalty_gateway.config import Config
 from loyalty_gateway.problem import ConfigurationError
 from loyalty_gateway.spec import Contract, Document
 from loyalty_gateway.spec.changes import Change, Side, changes, operations_of
-from loyalty_gateway.spec.document import Action, apply, has_target, read_published
+from loyalty_gateway.spec.document import Action, apply, has_target, read_yaml
 from loyalty_gateway.spec.overwritten import Overwritten, overwritten
 from loyalty_gateway.spec.references import without_broken_references
 from loyalty_gateway.vendor import Vendor
@@ -88,7 +88,7 @@ def compare(document: Document, new: Path, vendor: Vendor, config: Config) -> Co
 
 
 def _compared(document: Document, new: Path, vendor: Vendor, config: Config) -> Comparison:
-    published = read_published(new)
+    published = read_yaml(new)
     if not isinstance(published.get("paths"), dict):
         raise ConfigurationError(str(new), "has no paths; is it an OpenAPI document?")
     current, actions = _corrected(document, published)
@@ -184,7 +184,7 @@ def _without(document: dict[str, Any], gone: Iterable[tuple[str, str]]) -> dict[
 
 def vendor_of(new: Path, vendors: Mapping[str, Vendor]) -> str:
     """Whose document it is, by its servers or by the file's name; raises ConfigurationError."""
-    document = read_published(new)
+    document = read_yaml(new)
     hosts = {urlsplit(url).hostname for url in _server_urls(document)}
     found = [name for name, vendor in vendors.items() if hosts & set(vendor.hosts)]
     if not found:

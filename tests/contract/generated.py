@@ -20,6 +20,7 @@ from loyalty_gateway.body import parse_json
 from loyalty_gateway.problem import Violation
 from loyalty_gateway.spec import Contract
 from loyalty_gateway.spec.contract import Requirement
+from loyalty_gateway.spec.references import resolved
 from loyalty_gateway.vendor import Operation, Request, ValidRequest, Vendor
 
 Schema = dict[str, Any]
@@ -114,13 +115,13 @@ class Subject:
         self.contract = contract.operations[operation.id]
         self.options = msgspec.convert({}, vendor.options)
         self._definition = _definition(self.document, operation.id)
-        body = resolve(self.document, self._definition.get("requestBody", {}))
+        body = resolved(self.document, self._definition.get("requestBody", {}))
         self.schemas: dict[str, Schema] = {
             media_type: content.get("schema", {}) for media_type, content in body.get("content", {}).items()
         }
         self.parameters = [
             parameter
-            for parameter in (resolve(self.document, given) for given in self._definition.get("parameters", ()))
+            for parameter in (resolved(self.document, given) for given in self._definition.get("parameters", ()))
             if parameter["name"] not in operation.path_credentials
         ]
 
@@ -360,16 +361,6 @@ def encode(value: Any) -> str:
             return json.dumps(value)
 
 
-def resolve(document: Schema, node: Schema) -> Schema:
-    """The node itself, or what its ``$ref`` points to."""
-    while "$ref" in node:
-        target: Any = document
-        for part in node["$ref"].removeprefix("#/").split("/"):
-            target = target[part.replace("~1", "/").replace("~0", "~")]
-        node = target
-    return node
-
-
 def made(document: Schema, schema: Schema, chance: random.Random) -> Any:  # noqa: PLR0911 - one for each type
     """A value for the schema: valid unless its constraints depend on each other in unusual ways."""
     found = list(_layers(document, schema, lambda layer: _one_branch(layer, chance)))
@@ -447,7 +438,7 @@ def _layers(document: Schema, schema: Schema, choose: Choose) -> Iterator[Schema
     """The schemas that hold for one value: the schema, what it refers to, its parts and chosen branches."""
     yield schema
     for part in (
-        *([resolve(document, schema)] if "$ref" in schema else ()),
+        *([resolved(document, schema)] if "$ref" in schema else ()),
         *schema.get("allOf", ()),
         *choose(schema),
     ):

@@ -65,14 +65,13 @@ class Authority:
             security_provider_factory=_SettledSecurity(),
         )
         name = f"{document.name} (with overlay)"
-        for place, what in broken_references(document.corrected).items():
-            raise ConfigurationError(f"{name} {place}", what)
         if not checks:
             config = replace(config, spec_validator_cls=None)
         try:
             self._openapi = OpenAPI.from_dict(document.corrected, config=config)
         except Exception as error:  # whatever openapi-spec-validator or the schema library raises
-            place, message = next(iter(invalid_places(document.corrected)), ("/", str(error)))
+            broken = broken_references(document.corrected)
+            place, message = next(iter((*broken.items(), *invalid_places(document.corrected))), ("/", str(error)))
             what = f"not valid OpenAPI at {place}: {message}"
             raise ConfigurationError(name, what) from error
 

@@ -9,7 +9,13 @@ from openapi_schema_validator import OAS30Validator, OAS31Validator
 
 from loyalty_gateway.spec.document import Action, Document, apply
 from loyalty_gateway.spec.fields import Fields
-from loyalty_gateway.spec.references import broken_references, escaped, resolved, without_broken_references
+from loyalty_gateway.spec.references import (
+    broken_references,
+    escaped,
+    pointer,
+    resolved,
+    without_broken_references,
+)
 from loyalty_gateway.spec.validity import invalid_places
 
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
@@ -44,7 +50,13 @@ class PublishedDefect(msgspec.Struct, frozen=True, kw_only=True):
 def published_defects(document: Document) -> tuple[PublishedDefect, ...]:
     """The defects of the document as published, each with the overlay action since which it is gone for good."""
     invalid = tuple(dict.fromkeys(_invalid(document.published)))
-    found = tuple(dict.fromkeys((*invalid, *_defects(document.published))))
+    try:
+        found = tuple(dict.fromkeys((*invalid, *_defects(document.published))))
+    except (AttributeError, KeyError, TypeError):
+        if not invalid:
+            raise
+        # What is not built as OpenAPI is cannot be gone through either, and that is what is told.
+        return tuple(_told(document.name, invalid, {}))
     answers: dict[tuple[str, str], Action] = {}
     current = document.published
     for action in document.actions if found else ():
@@ -58,17 +70,20 @@ def published_defects(document: Document) -> tuple[PublishedDefect, ...]:
                 answers.pop(defect.key, None)
             else:
                 answers.setdefault(defect.key, action)
-    fingerprints = _fingerprints(document.name, found)
-    return tuple(
-        PublishedDefect(
+    return tuple(_told(document.name, found, answers))
+
+
+def _told(
+    name: str, found: tuple[_Found, ...], answers: Mapping[tuple[str, str], Action]
+) -> Iterator[PublishedDefect]:
+    for defect, fingerprint in zip(found, _fingerprints(name, found), strict=True):
+        yield PublishedDefect(
             place=defect.place,
             rule=defect.rule,
             what=defect.what,
             fingerprint=fingerprint,
             answered_by=answers.get(defect.key),
         )
-        for defect, fingerprint in zip(found, fingerprints, strict=True)
-    )
 
 
 def _fingerprints(name: str, found: Iterable[_Found]) -> Iterator[str]:
@@ -83,7 +98,7 @@ def _fingerprints(name: str, found: Iterable[_Found]) -> Iterator[str]:
 def _invalid(document: dict[str, Any]) -> Iterator[_Found]:
     for place, what in broken_references(document).items():
         yield _Found(place, "reference", what)
-    for place, message in invalid_places(without_broken_references(document)):
+    for place, message in invalid_places(document):
         yield _Found(place, "openapi", f"not valid OpenAPI {document['openapi']}: {message}")
 
 
@@ -191,11 +206,11 @@ def _example_defects(document: dict[str, Any], schema: Any, example: Any, place:
     validator = (OAS30Validator if is_30 else OAS31Validator)({**document, **known})
     for error in validator.iter_errors(example):
         at = "/".join(str(part) for part in error.absolute_path)
-        here = "".join(f"/{escaped(str(part))}" for part in error.absolute_path)
+        here = pointer(error.absolute_path)
         what = f"breaks its own schema at /{at}: {error.message[:120]}"
         yield _Found(f"{place}{here}", f"example-{error.validator}", what)
     for unknown in Fields(document).unknown(schema, example):
-        here = "".join(f"/{escaped(str(step))}" for step in unknown)
+        here = pointer(unknown)
         what = f"shows the field {'.'.join(map(str, unknown))}, which the schema does not know"
         yield _Found(f"{place}{here}", "example-field", what)
 

@@ -12,8 +12,6 @@ from loyalty_gateway.problem import ConfigurationError
 from loyalty_gateway.vendor import Evidence
 
 _DEPTH_OF_SOURCE_TREE = 2
-_MERGE = "tag:yaml.org,2002:merge"
-_TEXT = "tag:yaml.org,2002:str"
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +52,7 @@ def load_document(name: str, folder: Path, further_overlays: tuple[str, ...] = (
         ConfigurationError: a file is missing or unreadable, or an action names no reason, finds no target or
             changes nothing; told with the file and the action.
     """
-    published = _read_yaml(folder / f"{name}.yaml")
+    published = read_yaml(folder / f"{name}.yaml")
     overlays = [path for path in (folder / f"{name}.overlay.yaml",) if path.exists()]
     for further in further_overlays:
         shipped = folder / f"{name}.{further}.overlay.yaml"
@@ -64,11 +62,6 @@ def load_document(name: str, folder: Path, further_overlays: tuple[str, ...] = (
     for action in actions:
         corrected = apply(action, corrected)
     return Document(name=name, published=published, corrected=corrected, actions=actions)
-
-
-def read_published(path: Path) -> dict[str, Any]:
-    """A document as somebody publishes it; raises as above."""
-    return _read_yaml(path)
 
 
 def has_target(action: Action, document: dict[str, Any]) -> bool:
@@ -95,7 +88,7 @@ def apply(action: Action, document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_actions(path: Path) -> list[Action]:
-    changes = _read_yaml(path).get("actions")
+    changes = read_yaml(path).get("actions")
     if not isinstance(changes, list):
         raise ConfigurationError(f"{path.name} actions", "must be a list; is this an OpenAPI Overlay document?")
     return [_read_action(change, f"{path.name} actions[{index}]") for index, change in enumerate(changes)]
@@ -124,7 +117,8 @@ def _read_action(change: Any, where: str) -> Action:
     )
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The YAML mapping in a file, as JSON has it; raises ConfigurationError."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_JsonLoader)  # noqa: S506 - a safe loader
     except OSError as error:
@@ -133,6 +127,11 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigurationError(str(path), f"is not YAML: {error}") from error
     if not isinstance(content, dict):
         raise ConfigurationError(str(path), "is not a YAML mapping")
+    try:
+        msgspec.to_builtins(content)
+    except RecursionError as error:
+        what = "contains itself by way of a YAML alias, or is nested too deeply"
+        raise ConfigurationError(str(path), what) from error
     return content
 
 
@@ -140,10 +139,13 @@ class _JsonLoader(yaml.CSafeLoader):
     """Reads YAML as JSON has it: names are texts, a status written as a number too, and so are dates."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
-        for name, _ in node.value:
-            if isinstance(name, yaml.ScalarNode) and name.tag != _MERGE:
-                name.tag = _TEXT
-        return super().construct_mapping(node, deep=deep)
+        self.flatten_mapping(node)
+        told = {}
+        for name, value in node.value:
+            if not isinstance(name, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(problem="a name is no text", problem_mark=name.start_mark)
+            told[name.value] = self.construct_object(value, deep=deep)
+        return told
 
 
 _JsonLoader.yaml_implicit_resolvers = {

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from loyalty_gateway.spec.references import escaped, meant
+from loyalty_gateway.spec.references import meant, pointer
 
 # An action that is the first to name something there touches that name, and not what others stand beside it.
 _OF_NAMES: Final = frozenset(
@@ -45,8 +45,7 @@ def overwritten(old: Corrected, new: Corrected) -> list[Overwritten]:
     for place in dict.fromkeys((*_touched(*old), *_touched(*new))):
         was, now = _at(old[0], place), _at(new[0], place)
         if was != now:
-            pointer = "".join(f"/{escaped(step)}" for step in place)
-            found.append(Overwritten(place=pointer, what=_told(was, now)))
+            found.append(Overwritten(place=pointer(place), what=_told(was, now)))
     return found
 
 

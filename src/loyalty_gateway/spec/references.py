@@ -1,15 +1,42 @@
 """What the nodes of a document refer to within it, and which of them refer to nothing."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 from urllib.parse import unquote
 
-_PROSE: Final = frozenset({"description", "summary", "title"})
-_OF_NAMES: Final = frozenset({"headers", "parameters", "patternProperties", "properties", "responses", "schemas"})
-_VALUES: Final = frozenset({"const", "default", "enum", "example", "value"})
-_NOTHING: Final = object()
-
 Place = tuple[str, ...]
+
+_PROSE: Final = frozenset({"description", "summary", "title"})
+# Where the names in a mapping are chosen by whoever wrote the document, and mean nothing in OpenAPI.
+_OF_NAMES: Final = frozenset(
+    {
+        "$defs",
+        "callbacks",
+        "content",
+        "definitions",
+        "dependentSchemas",
+        "encoding",
+        "examples",
+        "headers",
+        "links",
+        "parameters",
+        "pathItems",
+        "paths",
+        "patternProperties",
+        "properties",
+        "requestBodies",
+        "responses",
+        "schemas",
+        "securitySchemes",
+        "webhooks",
+    }
+)
+_VALUES: Final = frozenset({"const", "default", "enum", "example", "value"})
+_PARTS: Final = ("allOf", "anyOf", "oneOf")
+_PART: Final = ("not", "if", "then", "else")
+_INDEX: Final = re.compile("0|[1-9][0-9]{0,8}")
+_NOTHING: Final = object()
 
 
 def escaped(name: str) -> str:
@@ -17,14 +44,19 @@ def escaped(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")
 
 
+def pointer(place: Iterable[str | int]) -> str:
+    """The place as a JSON pointer."""
+    return "".join(f"/{escaped(str(step))}" for step in place)
+
+
 def resolved(document: dict[str, Any], node: Any) -> dict[str, Any]:
     """The node itself, or what its local ``$ref`` points to; empty where that is nothing."""
-    followed = set()
-    while isinstance(node, dict) and "$ref" in node:
-        if node["$ref"] in followed:
+    followed: list[str] = []
+    while isinstance(node, dict) and isinstance(reference := node.get("$ref"), str):
+        if reference in followed:
             return {}
-        followed.add(node["$ref"])
-        node = _at(document, node["$ref"])
+        followed.append(reference)
+        node = _at(document, reference)
     return node if isinstance(node, dict) else {}
 
 
@@ -58,71 +90,96 @@ def meant(document: dict[str, Any], node: Any, within: tuple[str, ...] = (), *, 
 def broken_references(document: dict[str, Any]) -> dict[str, str]:
     """The places of references that lead to nothing, as JSON pointers, with what is wrong with each."""
     return {
-        "".join(f"/{escaped(step)}" for step in place): what
+        pointer(place): what
         for place, reference in _references(document)
         if (what := _wrong(document, reference)) is not None
     }
 
 
-def _wrong(document: dict[str, Any], reference: str) -> str | None:
-    followed = [reference]
-    while True:
-        if not reference.startswith("#"):
-            return f"refers to {reference}, and other documents are not read; bundle them into one"
-        node = _at(document, reference)
-        if node is _NOTHING:
-            return f"refers to {reference}, which is not in the document"
-        if not isinstance(node, dict) or not isinstance(node.get("$ref"), str):
-            return None
-        reference = node["$ref"]
-        if reference in followed:
-            return f"refers by way of {reference} to itself"
-        followed.append(reference)
-
-
 def without_broken_references(document: dict[str, Any]) -> dict[str, Any]:
-    """The document itself, or a copy in which what refers to nothing says nothing."""
-    broken = broken_references(document)
+    """The document itself, or a copy without the references that lead to nothing; what is beside them stays."""
+    broken = frozenset(broken_references(document))
     return _without(document, broken, "") if broken else document
 
 
-def _without(node: Any, broken: dict[str, str], place: str) -> Any:
+def _wrong(document: dict[str, Any], reference: Any) -> str | None:
+    if not isinstance(reference, str):
+        return "has a $ref that is no text"
+    if not _is_local(reference):
+        return f'refers to "{reference}", which is not followed; give a place in here, "#/components/…"'
+    node = _at(document, reference)
+    if node is _NOTHING:
+        return f'refers to "{reference}", which is not in the document'
+    if not isinstance(node, dict | bool):
+        return f'refers to "{reference}", which is no object'
+    if _leads_back(document, reference):
+        return f'refers to "{reference}", which is nothing but a reference back to itself'
+    return None
+
+
+def _leads_back(document: dict[str, Any], reference: str) -> bool:
+    """Whether what is referred to is said to be itself, or itself and more; within a field it may well stand."""
+    waiting: list[Any] = [_at(document, reference)]
+    followed = set()
+    while waiting:
+        node = waiting.pop()
+        if not isinstance(node, dict):
+            continue
+        further = node.get("$ref")
+        if further == reference:
+            return True
+        if isinstance(further, str) and further not in followed:
+            followed.add(further)
+            waiting.append(_at(document, further))
+        for word in _PARTS:
+            parts = node.get(word)
+            waiting += parts if isinstance(parts, list) else ()
+        waiting += [node[word] for word in _PART if word in node]
+    return False
+
+
+def _without(node: Any, broken: frozenset[str], place: str) -> Any:
     match node:
-        case dict() if place in broken:
-            return {}
         case dict():
-            return {key: _without(child, broken, f"{place}/{escaped(key)}") for key, child in node.items()}
+            return {
+                key: _without(child, broken, f"{place}/{escaped(key)}")
+                for key, child in node.items()
+                if not (key == "$ref" and place in broken)
+            }
         case list():
-            return [_without(child, broken, f"{place}/{index}") for index, child in enumerate(node)]
+            children = [(child, _without(child, broken, f"{place}/{index}")) for index, child in enumerate(node)]
+            # An item that was nothing but such a reference is none.
+            return [left for child, left in children if left != {} or child == {}]
         case _:
             return node
 
 
-def _references(
-    node: Any, place: tuple[str, ...] = (), *, names: bool = False
-) -> Iterator[tuple[tuple[str, ...], str]]:
+def _references(node: Any, place: Place = (), *, names: bool = False) -> Iterator[tuple[Place, Any]]:
     match node:
-        case list():
+        case list() if place[-1:] != ("examples",):
             for index, child in enumerate(node):
                 yield from _references(child, (*place, str(index)))
         case dict():
-            if not names and isinstance(node.get("$ref"), str):
+            if not names and "$ref" in node:
                 yield place, node["$ref"]
             for key, child in node.items():
                 if names or not (key in _VALUES or key.startswith("x-")):
                     yield from _references(child, (*place, key), names=key in _OF_NAMES and not names)
 
 
+def _is_local(reference: str) -> bool:
+    return reference == "#" or reference.startswith("#/")
+
+
 def _at(document: dict[str, Any], reference: str) -> Any:
-    """What a local reference points to; references by anchors are none that is known here."""
-    start, *steps = reference.split("/")
-    node: Any = document if start == "#" else _NOTHING
-    for step in steps:
+    """What a reference points to by its place in the document."""
+    node: Any = document if _is_local(reference) else _NOTHING
+    for step in reference.split("/")[1:]:
         name = unquote(step).replace("~1", "/").replace("~0", "~")
         match node:
             case dict():
                 node = node.get(name, _NOTHING)
-            case list() if name.isdecimal() and int(name) < len(node):
+            case list() if _INDEX.fullmatch(name) and int(name) < len(node):
                 node = node[int(name)]
             case _:
                 return _NOTHING

@@ -1,12 +1,15 @@
 """Where a document is not valid OpenAPI, as JSON pointers into the document."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 import jsonschema_rs
 from jsonschema.validators import Draft202012Validator, validator_for
 from openapi_spec_validator import OpenAPIV30SpecValidator, OpenAPIV31SpecValidator
 from openapi_spec_validator.schemas import get_schema_content_v30, get_schema_content_v31
+
+from loyalty_gateway.spec.references import broken_references, pointer
 
 
 class _Yardstick(NamedTuple):
@@ -23,9 +26,10 @@ class _Yardstick(NamedTuple):
         )
 
 
-_OPENAPI_30: Final = _Yardstick.of(get_schema_content_v30())
-_OPENAPI_31: Final = _Yardstick.of(get_schema_content_v31())
-_JSON_SCHEMA: Final = _Yardstick.of(Draft202012Validator.META_SCHEMA)
+# To read and compile them takes time that a gateway with documents as shipped has no use for.
+_openapi_30 = cache(lambda: _Yardstick.of(get_schema_content_v30()))
+_openapi_31 = cache(lambda: _Yardstick.of(get_schema_content_v31()))
+_json_schema = cache(lambda: _Yardstick.of(Draft202012Validator.META_SCHEMA))
 
 
 def invalid_places(document: dict[str, Any]) -> list[tuple[str, str]]:
@@ -33,12 +37,13 @@ def invalid_places(document: dict[str, Any]) -> list[tuple[str, str]]:
     is_30 = str(document.get("openapi", "")).startswith("3.0")
     # The spec validator tells of an error only the outermost place, or a place within some schema without
     # saying within which, so the schemas that it uses are asked themselves first.
-    found = [*_structural(document, _OPENAPI_30 if is_30 else _OPENAPI_31)]
+    found = [*_structural(document, (_openapi_30 if is_30 else _openapi_31)())]
     if not found and not is_30:
         found = [*_in_schemas(document, ())]
-    if not found:
+    # What leads nowhere keeps to the schemas, and is told by `broken_references`; the validator would follow it.
+    if not found and not broken_references(document):
         validator = (OpenAPIV30SpecValidator if is_30 else OpenAPIV31SpecValidator)(document)
-        found = [(_pointer(error.absolute_path), error.message) for error in validator.iter_errors()]
+        found = [(pointer(error.absolute_path) or "/", error.message) for error in validator.iter_errors()]
     return list(dict.fromkeys((place, message.partition("\n")[0][:160]) for place, message in found))
 
 
@@ -47,7 +52,7 @@ def _structural(node: Any, yardstick: _Yardstick, above: tuple[Any, ...] = ()) -
         return
     for error in yardstick.telling.iter_errors(node):
         for cause in _deepest(error):
-            yield _pointer((*above, *cause.absolute_path)), cause.message
+            yield pointer((*above, *cause.absolute_path)) or "/", cause.message
 
 
 def _in_schemas(node: Any, path: tuple[Any, ...]) -> Iterator[tuple[str, str]]:
@@ -56,7 +61,7 @@ def _in_schemas(node: Any, path: tuple[Any, ...]) -> Iterator[tuple[str, str]]:
         case dict():
             for key, child in node.items():
                 if key == "schema" or path == ("components", "schemas"):
-                    yield from _structural(child, _JSON_SCHEMA, (*path, key))
+                    yield from _structural(child, _json_schema(), (*path, key))
                 else:
                     yield from _in_schemas(child, (*path, key))
         case list():
@@ -73,7 +78,3 @@ def _deepest(error: Any) -> Iterator[Any]:
     depth = max(len(cause.absolute_path) for cause in causes)
     # That a schema is no reference either is no news.
     yield from (cause for cause in causes if len(cause.absolute_path) == depth and "'$ref'" not in cause.message)
-
-
-def _pointer(path: Any) -> str:
-    return "/" + "/".join(str(part).replace("~", "~0").replace("/", "~1") for part in path)
