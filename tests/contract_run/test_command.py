@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -28,7 +29,7 @@ from loyalty_gateway.contract_run.reports import FORMATS
 from loyalty_gateway.contract_run.stage import Stage
 from loyalty_gateway.contract_run.verdict import Check, NotCovered, Outcome, Report, Score, plain
 from loyalty_gateway.spec import Contract
-from loyalty_gateway.vendor import Operation, Promise, Vendor
+from loyalty_gateway.vendor import Operation, Promise, Vendor, discover
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +107,20 @@ def test_what_was_not_covered_is_told_in_full_if_asked_for(folder: Path, address
     assert "seen in clients: A busy record is 423. (it cannot be seen from outside" in told
 
 
+@pytest.mark.parametrize("name", sorted(discover()))
+def test_an_address_without_the_path_that_the_vendors_own_has_is_told(
+    folder: Path, upright: str, contracts: dict[str, Contract], name: str
+) -> None:
+    own = urlsplit(next(iter(contracts[name].operations.values())).server_url).path
+    alone = ("--operation", next(iter(contracts[name].operations)), "--seconds", "1", "--rounds", "1")
+
+    whole = _contract(folder, name, "--url", f"{upright}/{name}{own}", *alone)
+    short = _contract(folder, name, "--url", f"{upright}/{name}", *alone)
+
+    assert "own address ends in" not in whole.output
+    assert (f"own address ends in {own}," in short.output) == bool(own)
+
+
 def test_the_summary_of_a_server_that_holds_fits_on_a_screen(folder: Path, upright: str) -> None:
     told = _contract(folder, "yotpo", "--url", f"{upright}/yotpo", "--seconds", "300", "--rounds", "0")
 
@@ -132,8 +147,10 @@ def test_the_json_report_has_both_scores_and_every_check(reports: dict[str, str]
 
 
 def test_the_junit_report_counts_what_it_lists(reports: dict[str, str]) -> None:
-    suites = ET.fromstring(reports["junit"]).findall("testsuite")
+    root = ET.fromstring(reports["junit"])
+    suites = root.findall("testsuite")
 
+    assert set(root.attrib) == {"name", "tests", "failures", "errors", "time"}
     assert [suite.get("name") for suite in suites] == ["conformance", "parity"]
     for suite in suites:
         cases = suite.findall("testcase")

@@ -54,6 +54,13 @@ def contract(config: Config, vendors: Mapping[str, Vendor], asked: Asked, out: T
     seed = random.SystemRandom().randrange(_LARGEST_SEED) if asked.seed is None else asked.seed
     who = " and ".join(map(setup.spelt, setup.customers[:2]))
     human.print(f"{setup.vendor.title} at {setup.url}, {asked.seconds:g} s, seed {seed}", markup=False)
+    place = setup.missing_path()
+    if place:
+        human.print(
+            f"{setup.vendor.title}'s own address ends in {place}, and this one does not: a right server may "
+            "know none of its paths.",
+            markup=False,
+        )
     human.print(
         f"This moves points of {who}, and gives them back where it can; generated requests may enrol customers "
         "and change profiles. Use a test shop.",

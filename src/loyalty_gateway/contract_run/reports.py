@@ -43,18 +43,17 @@ def _suite(report: Plain, score: str) -> str:
         for name, value in properties.items()
     )
     cases = "".join(_case(report, check) for check in checks)
+    # Of skipped ones the whole has no count in the schema by which some servers read these files.
+    skipped = sum(check["outcome"] == Outcome.NOT_COVERED for check in checks)
     return (
-        f'  <testsuite name="{score}" {_counts(checks)}>\n'
+        f'  <testsuite name="{score}" {_counts(checks)} skipped="{skipped}">\n'
         f"  <properties>\n{told}  </properties>\n{cases}  </testsuite>\n"
     )
 
 
 def _counts(checks: Sequence[Plain]) -> str:
     counts = {outcome: sum(check["outcome"] == outcome for check in checks) for outcome in Outcome}
-    return (
-        f'tests="{len(checks)}" failures="{counts[Outcome.VIOLATED]}" '
-        f'errors="{counts[Outcome.NO_VERDICT]}" skipped="{counts[Outcome.NOT_COVERED]}"'
-    )
+    return f'tests="{len(checks)}" failures="{counts[Outcome.VIOLATED]}" errors="{counts[Outcome.NO_VERDICT]}"'
 
 
 def _case(report: Plain, check: Plain) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, urlsplit
 
 import msgspec
 
@@ -48,6 +48,12 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     def described(self, operation: Operation) -> OperationContract:
         """The contract of an operation."""
         return self.contract.operations[operation.id]
+
+    def missing_path(self) -> str:
+        """The path with which the document's own address ends and ``url`` does not; mostly empty."""
+        paths = {urlsplit(one.server_url).path for one in self.contract.operations.values()}
+        place = next(iter(paths)) if len(paths) == 1 else ""
+        return "" if self.url.rstrip("/").endswith(place) else place
 
     def spelt(self, customer: Customer) -> str:
         """The customer by a name that the vendor knows, for a person."""
