@@ -64,7 +64,6 @@ class Authority:
             ),
             security_provider_factory=_SettledSecurity(),
         )
-        name = f"{document.name} (with overlay)"
         if not checks:
             config = replace(config, spec_validator_cls=None)
         try:
@@ -73,7 +72,7 @@ class Authority:
             broken = broken_references(document.corrected)
             place, message = next(iter((*broken.items(), *invalid_places(document.corrected))), ("/", str(error)))
             what = f"not valid OpenAPI at {place}: {message}"
-            raise ConfigurationError(name, what) from error
+            raise ConfigurationError(f"{document.name} (with overlay)", what) from error
 
     def request_violations(self, request: "AuthorityRequest") -> tuple[Violation, ...]:
         """The constraints that the request does not keep, at most ``MOST_VIOLATIONS``; empty for a valid one."""

@@ -98,8 +98,9 @@ def _fingerprints(name: str, found: Iterable[_Found]) -> Iterator[str]:
 def _invalid(document: dict[str, Any]) -> Iterator[_Found]:
     for place, what in broken_references(document).items():
         yield _Found(place, "reference", what)
+    version = document.get("openapi", "3.1")
     for place, message in invalid_places(document):
-        yield _Found(place, "openapi", f"not valid OpenAPI {document['openapi']}: {message}")
+        yield _Found(place, "openapi", f"not valid OpenAPI {version}: {message}")
 
 
 def _defects(published: dict[str, Any]) -> Iterator[_Found]:
