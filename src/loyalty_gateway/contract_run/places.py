@@ -6,9 +6,8 @@ from typing import Any, Final
 
 from loyalty_gateway.contract_run.setup import Customer
 from loyalty_gateway.contract_run.stage import CannotShow, Stage
+from loyalty_gateway.spec.references import NOWHERE, value_at
 
-NOWHERE: Final = object()
-"""What stands where an answer has nothing."""
 _PLACE: Final = re.compile(r"\{(first|second|part|new|last)(?::([^}]+))?\}")
 
 
@@ -63,16 +62,3 @@ class Places:
         if name is None:
             raise CannotShow(f"no {namespace} of the customer is known")
         return name
-
-
-def value_at(value: Any, pointer: str) -> Any:
-    """What stands at a JSON pointer, or ``NOWHERE``."""
-    for escaped in pointer.split("/")[1:]:
-        part = escaped.replace("~1", "/").replace("~0", "~")
-        if isinstance(value, list) and part.isdigit() and int(part) < len(value):
-            value = value[int(part)]
-        elif isinstance(value, Mapping) and part in value:
-            value = value[part]
-        else:
-            return NOWHERE
-    return value

@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 
 from loyalty_gateway.contract_run.client import Exchange
-from loyalty_gateway.contract_run.places import NOWHERE, Places, value_at
+from loyalty_gateway.contract_run.places import Places
 from loyalty_gateway.contract_run.stage import CannotShow, Stage, Violated
+from loyalty_gateway.spec.references import NOWHERE, value_at
 from loyalty_gateway.upstream.credentials import Presented
 from loyalty_gateway.vendor import Answer, Operation, Shown, ValidRequest
 

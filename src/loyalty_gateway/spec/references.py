@@ -36,7 +36,8 @@ _VALUES: Final = frozenset({"const", "default", "enum", "example", "value"})
 _PARTS: Final = ("allOf", "anyOf", "oneOf")
 _PART: Final = ("not", "if", "then", "else")
 _INDEX: Final = re.compile("0|[1-9][0-9]{0,8}")
-_NOTHING: Final = object()
+NOWHERE: Final = object()
+"""What stands where there is nothing."""
 
 
 def escaped(name: str) -> str:
@@ -47,6 +48,20 @@ def escaped(name: str) -> str:
 def pointer(place: Iterable[str | int]) -> str:
     """The place as a JSON pointer."""
     return "".join(f"/{escaped(str(step))}" for step in place)
+
+
+def value_at(value: Any, pointer: str) -> Any:
+    """What stands at a JSON pointer, or ``NOWHERE``."""
+    for step in pointer.split("/")[1:]:
+        name = step.replace("~1", "/").replace("~0", "~")
+        match value:
+            case dict():
+                value = value.get(name, NOWHERE)
+            case list() if _INDEX.fullmatch(name) and int(name) < len(value):
+                value = value[int(name)]
+            case _:
+                return NOWHERE
+    return value
 
 
 def resolved(document: dict[str, Any], node: Any) -> dict[str, Any]:
@@ -108,7 +123,7 @@ def _wrong(document: dict[str, Any], reference: Any) -> str | None:
     if not _is_local(reference):
         return f'refers to "{reference}", which is not followed; give a place in here, "#/components/…"'
     node = _at(document, reference)
-    if node is _NOTHING:
+    if node is NOWHERE:
         return f'refers to "{reference}", which is not in the document'
     if not isinstance(node, dict | bool):
         return f'refers to "{reference}", which is no object'
@@ -173,14 +188,4 @@ def _is_local(reference: str) -> bool:
 
 def _at(document: dict[str, Any], reference: str) -> Any:
     """What a reference points to by its place in the document."""
-    node: Any = document if _is_local(reference) else _NOTHING
-    for step in reference.split("/")[1:]:
-        name = unquote(step).replace("~1", "/").replace("~0", "~")
-        match node:
-            case dict():
-                node = node.get(name, _NOTHING)
-            case list() if _INDEX.fullmatch(name) and int(name) < len(node):
-                node = node[int(name)]
-            case _:
-                return _NOTHING
-    return node
+    return value_at(document, unquote(reference[1:])) if _is_local(reference) else NOWHERE
